@@ -1,0 +1,172 @@
+"""Reads a table's file as it is, Parquet, CSV or JSONL, reporting every record that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from recsys.dataset.fault_log import FaultLog
+from recsys.dataset.json_types import rows_of_wrong_type
+
+_SAVE_UTF8 = "save the file as UTF-8"
+NO_ROWS = ("no rows", "write the table again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawTable:
+    """A file's records before any conversion.
+
+    ``text`` says that every value is a string (CSV); ``unreadable`` names the columns that were reported already.
+    """
+
+    frame: pl.DataFrame
+    text: bool = False
+    unreadable: frozenset[str] = frozenset()
+
+
+def read_raw(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
+    """Read the columns that are ``wanted``, or report why the file cannot be read and return None."""
+    try:
+        if path.stat().st_size == 0:
+            log.whole("", "the file is empty", "write the table again, or remove the file")
+            return None
+        table = READERS[path.suffix](path, wanted, log)
+    except OSError as error:
+        log.whole("", f"cannot be read ({error.strerror})", "check that it is a file that you may read")
+        return None
+    return table
+
+
+def _read_parquet(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
+    try:
+        names = [name for name in pl.read_parquet_schema(path) if wanted(name)]
+    except pl.exceptions.PolarsError as error:
+        _damaged(error, log)
+        return None
+    try:
+        return RawTable(frame=pl.read_parquet(path, columns=names, glob=False))
+    except pl.exceptions.PolarsError:
+        columns = [column for name in names if (column := _read_parquet_column(path, name, log)) is not None]
+    unreadable = frozenset(names) - {column.name for column in columns}
+    return RawTable(frame=pl.DataFrame(columns), unreadable=unreadable) if columns else None
+
+
+def _damaged(error: pl.exceptions.PolarsError, log: FaultLog) -> None:
+    reason = str(error).splitlines()[0]
+    log.whole("", f"truncated or damaged Parquet ({reason})", "write or copy the file again")
+
+
+def _read_parquet_column(path: Path, name: str, log: FaultLog) -> pl.Series | None:
+    try:
+        return pl.read_parquet(path, columns=[name], glob=False)[name]
+    except pl.exceptions.PolarsError as error:
+        if "UTF-8" in str(error):
+            row = _first_unreadable_row(path, name)
+            log.at(name, [row], "text that is not UTF-8, here or in rows stored with it", "write the column as UTF-8")
+        else:
+            _damaged(error, log)
+        return None
+
+
+def _first_unreadable_row(path: Path, name: str) -> int:
+    """Bisect for the first row, counted from 1, that cannot be read; rows with a common dictionary fail together."""
+    readable, unreadable = 0, int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    while unreadable - readable > 1:
+        middle = (readable + unreadable) // 2
+        try:
+            pl.read_parquet(path, columns=[name], n_rows=middle, glob=False)
+        except pl.exceptions.PolarsError:
+            unreadable = middle
+        else:
+            readable = middle
+    return unreadable
+
+
+def _read_csv(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
+    try:
+        frame = pl.read_csv(path, infer_schema=False, glob=False)
+    except pl.exceptions.PolarsError:
+        frame = _salvage_csv(path.read_bytes(), log)
+    return RawTable(frame=frame.select(name for name in frame.columns if wanted(name)), text=True)
+
+
+def _salvage_csv(data: bytes, log: FaultLog) -> pl.DataFrame:
+    """Read the CSV records that can be read; report the others."""
+    records = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline=""))
+    header = next(records, [])
+    kept: list[list[str]] = []
+    numbers: list[int] = []
+    ragged: list[int] = []
+    wrong: dict[str, list[int]] = {}
+    for number, record in enumerate((record for record in records if record), start=1):
+        if len(record) != len(header):
+            ragged.append(number)
+            continue
+        readable = [value.encode(errors="surrogateescape").decode(errors="replace") for value in record]
+        for name, value, said in zip(header, record, readable, strict=True):
+            if value != said:
+                wrong.setdefault(name, []).append(number)
+        kept.append(readable)
+        numbers.append(number)
+    for name, rows in wrong.items():
+        log.at(name, rows, "text that is not UTF-8", _SAVE_UTF8)
+    log.at("", ragged, f"not {len(header)} fields as in the header", "quote fields that hold commas, quotes or lines")
+    log.numbers = pl.Series(numbers, dtype=pl.Int64)
+    columns = zip(header, zip(*kept, strict=True), strict=True) if kept else ((name, ()) for name in header)
+    frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns})
+    return frame.with_columns(pl.col(pl.String).replace("", None))
+
+
+def _read_jsonl(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
+    log.find = partial(rows_of_wrong_type, path)
+    try:
+        frame = pl.read_ndjson(path, infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        good = _salvage_jsonl(path.read_bytes(), log)
+        if not good:
+            if not log.faults:
+                log.whole("", *NO_ROWS)
+            return None
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=None)
+    return RawTable(frame=frame.select(name for name in frame.columns if wanted(name)))
+
+
+def _salvage_jsonl(data: bytes, log: FaultLog) -> list[bytes]:
+    """Return the lines that hold a JSON object in UTF-8; report the others."""
+    good: list[bytes] = []
+    numbers: list[int] = []
+    not_utf8: list[int] = []
+    broken: list[int] = []
+    for number, line in enumerate(_lines(data.splitlines()), start=1):
+        try:
+            if isinstance(json.loads(line.decode()), dict):
+                good.append(line)
+                numbers.append(number)
+            else:
+                broken.append(number)
+        except UnicodeDecodeError:
+            not_utf8.append(number)
+        except ValueError:
+            broken.append(number)
+    log.at("", not_utf8, "text that is not UTF-8", _SAVE_UTF8)
+    log.at("", broken, "not a JSON object", "write one whole JSON object per line")
+    log.numbers = pl.Series(numbers, dtype=pl.Int64)
+    return good
+
+
+def _lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    return (line for line in lines if line.strip())
+
+
+READERS: dict[str, Callable[[Path, Callable[[str], bool], FaultLog], RawTable | None]] = {
+    ".parquet": _read_parquet,
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+}

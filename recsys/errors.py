@@ -1,0 +1,63 @@
+"""The product's errors: each message names the cause and the remedy, and is safe to show to a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RecsysError(Exception):
+    """Anything that this product refuses to do, with the reason and what to do about it."""
+
+
+class InvalidRequest(RecsysError, ValueError):
+    """A ranking request cannot be answered as asked; the caller has to change it."""
+
+
+class ConfigError(RecsysError, ValueError):
+    """A setting is unknown, out of range or contradicts another one."""
+
+
+class BundleError(RecsysError):
+    """A bundle is missing, damaged, or does not fit this build."""
+
+
+class RegistryError(RecsysError):
+    """A registry has no such version, no current one, or none to go back to."""
+
+
+class LeakError(RecsysError):
+    """Training data knows what it must not know, such as text scores of a model that saw the list."""
+
+
+class NotReady(RecsysError):
+    """The service has no bundle loaded yet, or is shutting down; try again later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with a table.
+
+    ``row`` counts data rows from 1, header excluded; 0 means the whole file or column.
+    """
+
+    file: str
+    column: str
+    row: int
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line: where, what, and what to do."""
+        place = (
+            self.file + (f", column {self.column}" if self.column else "") + (f", row {self.row}" if self.row else "")
+        )
+        return f"{place}: {self.problem}; {self.remedy}"
+
+
+class DatasetError(RecsysError):
+    """A dataset cannot be used; ``faults`` lists everything that is wrong with it, all at once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))

@@ -1,0 +1,97 @@
+"""Lists of items to be scored, as columns: the one form that training, evaluation and serving hand to the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recsys.catalog import Catalog
+from recsys.schema import ACTION_CODE, RankRequest
+
+_CLICK = ACTION_CODE["click"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenHistory:
+    """A history that came with the list, oldest first: rows (-1 unknown), action codes, UTC µs (0 unknown)."""
+
+    rows: npt.NDArray[np.int32]
+    actions: npt.NDArray[np.int8]
+    ts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """L lists of R items in all; list ``l`` holds ``item_rows[offsets[l]:offsets[l + 1]]``, in shown order.
+
+    ``item_rows`` are rows of the catalog, -1 for an item that it does not know. ``ts`` are UTC microseconds.
+    ``histories[l]`` replaces what is known of the user; None where the log is to be asked.
+    """
+
+    user_ids: list[str]
+    ts: npt.NDArray[np.int64]
+    item_rows: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    histories: list[GivenHistory | None]
+    queries: list[str]
+    surfaces: list[str]
+
+    def __len__(self) -> int:
+        """Count the lists."""
+        return len(self.user_ids)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Count the items of each list; shape [L]."""
+        return np.diff(self.offsets)
+
+    @property
+    def list_of_row(self) -> npt.NDArray[np.int64]:
+        """Name the list that each item stands in; shape [R]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @classmethod
+    def from_impressions(cls, impressions: pl.DataFrame, catalog: Catalog) -> Self:
+        """Encode an impressions table (see ``recsys.dataset``), keeping its order."""
+        offsets = np.concatenate([[0], np.cumsum(impressions["item_ids"].list.len().to_numpy())]).astype(np.int64)
+        histories: list[GivenHistory | None] = [
+            None if ids is None else _clicked_earlier(ids, catalog) for ids in impressions["history"].to_list()
+        ]
+        return cls(
+            user_ids=impressions["user_id"].to_list(),
+            ts=impressions["ts"].dt.epoch("us").to_numpy(),
+            item_rows=catalog.rows(impressions["item_ids"].explode(empty_as_null=False).to_list()),
+            offsets=offsets,
+            histories=histories,
+            queries=impressions["query"].to_list(),
+            surfaces=impressions["surface"].to_list(),
+        )
+
+    @classmethod
+    def from_request(cls, request: RankRequest, catalog: Catalog) -> Self:
+        """Encode one ranking request as a single list."""
+        given = None
+        if request.history is not None:
+            given = GivenHistory(
+                rows=catalog.rows(entry.item_id for entry in request.history),
+                actions=np.array([ACTION_CODE[entry.action] for entry in request.history], dtype=np.int8),
+                ts=np.array([entry.ts for entry in request.history], dtype=np.int64),
+            )
+        return cls(
+            user_ids=[request.user_id],
+            ts=np.array([request.ts], dtype=np.int64),
+            item_rows=catalog.rows(candidate.item_id for candidate in request.candidates),
+            offsets=np.array([0, len(request.candidates)], dtype=np.int64),
+            histories=[given],
+            queries=[request.query],
+            surfaces=[request.surface],
+        )
+
+
+def _clicked_earlier(item_ids: list[str], catalog: Catalog) -> GivenHistory:
+    rows = catalog.rows(item_ids)
+    return GivenHistory(rows=rows, actions=np.full(len(rows), _CLICK, np.int8), ts=np.zeros(len(rows), np.int64))

@@ -1,0 +1,47 @@
+"""How an ONNX graph is loaded: from bytes, on the GPU where there is one, on the CPU otherwise."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import onnxruntime as ort
+
+
+@cache
+def cuda_usable() -> bool:
+    """Tell whether ONNX Runtime's CUDA provider can start here.
+
+    ``get_available_providers`` lists CUDA wherever the GPU wheel is installed, so the driver is asked first.
+    """
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return False
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return False
+    ort.preload_dlls(directory="")
+    return True
+
+
+def open_session(graph: bytes, *, threads: int = 0, cuda: bool | None = None) -> Any:
+    """Open an ONNX Runtime session on the given graph.
+
+    Args:
+        graph: the serialised model; bytes, never a path, so that no external data can be pulled in.
+        threads: threads for one operator; 0 lets ONNX Runtime choose.
+        cuda: True or False forces the choice; None uses the GPU where there is one.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads starve the event loop on small machines.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    use_cuda = cuda_usable() if cuda is None else cuda
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if use_cuda else ["CPUExecutionProvider"]
+    return ort.InferenceSession(graph, options, providers=providers)

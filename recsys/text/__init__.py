@@ -1,0 +1,1 @@
+"""Reading what items say: tokens, item vectors, and the click head."""

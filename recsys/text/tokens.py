@@ -1,0 +1,130 @@
+"""From what an item says to token ids: title, description and category as separate fields of one sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Tokenizer
+
+from recsys.errors import BundleError
+from recsys.schema import ItemText
+
+FIELDS = ("title", "description", "category")
+
+
+class TextSettings(BaseModel):
+    """How texts are cut: at most so many word pieces per field, the field's separator not counted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title_tokens: int = Field(default=24, ge=1, le=256)
+    description_tokens: int = Field(default=48, ge=0, le=400)
+    category_tokens: int = Field(default=16, ge=0, le=128)
+
+    @property
+    def budgets(self) -> tuple[int, int, int]:
+        """The word-piece limits in the order of ``FIELDS``."""
+        return (self.title_tokens, self.description_tokens, self.category_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Ragged token ids of n texts: text ``i`` is ``ids[offsets[i]:offsets[i + 1]]``, ``fields`` its tokens' fields."""
+
+    ids: npt.NDArray[np.int32]
+    fields: npt.NDArray[np.int8]
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Count each text's tokens; shape [n]."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return ids and fields of some texts, each [b, longest], padded on the right: id 0, field -1."""
+        lengths = self.lengths[rows]
+        width = int(lengths.max(initial=1))
+        inside = np.arange(width) < lengths[:, None]
+        source = (self.offsets[:-1][rows, None] + np.arange(width))[inside]
+        ids = np.zeros(inside.shape, np.int64)
+        fields = np.full(inside.shape, -1, np.int64)
+        ids[inside] = self.ids[source]
+        fields[inside] = self.fields[source]
+        return ids, fields
+
+    def batches(self, token_budget: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Cut the texts, shortest first, into batches whose padded rectangle stays within the budget."""
+        order = np.argsort(self.lengths, kind="stable")
+        lengths = self.lengths[order]
+        start = 0
+        while start < len(order):
+            # Lengths ascend, so the last text of a batch sets its width.
+            cost = lengths[start:] * np.arange(1, len(order) - start + 1)
+            size = max(1, int(np.searchsorted(cost, token_budget, side="right")))
+            yield order[start : start + size]
+            start += size
+
+
+class ItemTokenizer:
+    """Turns item texts into tokens with the tokenizer that the text model was trained with."""
+
+    def __init__(self, tokenizer: Tokenizer, settings: TextSettings) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.settings = settings
+        start, end = (tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+        if start is None or end is None:
+            start, end = (tokenizer.token_to_id(name) for name in ("<s>", "</s>"))
+        if start is None or end is None:
+            raise BundleError("the tokenizer has neither [CLS]/[SEP] nor <s>/</s>; use a BERT-family checkpoint")
+        self._start, self._end = int(start), int(end)
+
+    @classmethod
+    def from_json(cls, data: bytes, settings: TextSettings) -> Self:
+        """Read a ``tokenizer.json``."""
+        try:
+            return cls(Tokenizer.from_str(data.decode()), settings)
+        except Exception as error:  # the library raises bare Exception
+            raise BundleError("tokenizer.json cannot be read; train and publish the bundle again") from error
+
+    def encode(self, texts: Sequence[ItemText]) -> Tokens:
+        """Tokenize texts: ``[CLS] title [SEP] description [SEP] category and tags [SEP]``, absent fields left out."""
+        columns = [
+            self._field([text.title for text in texts], self.settings.title_tokens),
+            self._field([text.description for text in texts], self.settings.description_tokens),
+            self._field(
+                [", ".join(filter(None, (text.category, *text.tags))) for text in texts], self.settings.category_tokens
+            ),
+        ]
+        ids: list[int] = []
+        fields: list[int] = []
+        offsets = [0]
+        for pieces in zip(*columns, strict=True):
+            ids.append(self._start)
+            fields.append(0)
+            for field, piece in enumerate(pieces):
+                if piece or field == 0:
+                    ids.extend(piece)
+                    ids.append(self._end)
+                    fields.extend([field] * (len(piece) + 1))
+            offsets.append(len(ids))
+        return Tokens(
+            ids=np.array(ids, np.int32), fields=np.array(fields, np.int8), offsets=np.array(offsets, np.int64)
+        )
+
+    def _field(self, texts: list[str], budget: int) -> list[list[int]]:
+        if budget == 0:
+            return [[] for _ in texts]
+        # About eight characters a word piece is plenty; cutting first keeps hostile texts linear in cost.
+        cut = [text[: 16 * budget] for text in texts]
+        return [e.ids[:budget] for e in self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)]

@@ -1,0 +1,59 @@
+"""What the server can be told, by arguments or by ``RECSYS_...`` environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recsys.errors import ConfigError
+
+
+class ServerConfig(BaseSettings):
+    """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="RECSYS_", use_attribute_docstrings=True, frozen=True, extra="forbid")
+
+    registry: Path
+    """The registry directory whose current bundle is served."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
+    such as 0.0.0.0 inside a container."""
+
+    port: int = Field(default=50051, ge=0, le=65_535)
+    """The port to listen on; 0 lets the system choose, and the log names it."""
+
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    """How many rankings are computed at the same time; more than the machine has cores only makes each one slower."""
+
+    grace_s: float = Field(default=10.0, ge=0, le=600)
+    """How long a stopping server works on the requests that it has accepted, in seconds; their answers get one more
+    second to leave. Keep it two seconds below the time after which your supervisor kills the process."""
+
+    max_message_bytes: int = Field(default=1 << 20, ge=1 << 10, le=1 << 26)
+    """The largest request accepted. Parsing holds the whole process, so raise it only if your requests need it."""
+
+    reflection: bool = True
+    """Let tools such as grpcurl ask the server for its methods. Turn it off where strangers can reach the port."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Answered requests are logged at info, refused ones at warning, faults at error."""
+
+    @classmethod
+    def read(cls, **settings: Any) -> Self:
+        """Combine the given settings with those of the environment; the given ones win.
+
+        Raises:
+            ConfigError: a setting is unknown, missing or out of range; says which and how to give it.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            raise ConfigError(
+                "; ".join(problems) + "; correct the argument or the environment variable RECSYS_<NAME>"
+            ) from None

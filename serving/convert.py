@@ -1,0 +1,200 @@
+"""Wire messages to domain nouns and back; the limits that only the wire has are checked here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from recsys.errors import InvalidRequest
+from recsys.schema import (
+    ACTION_CODE,
+    ACTIONS,
+    MAX_CANDIDATES,
+    MAX_HISTORY,
+    Candidate,
+    HistoryEntry,
+    ItemText,
+    RankedItem,
+    Ranking,
+    RankRequest,
+    Reason,
+)
+from serving.model import ModelInfo
+from serving.pb import ranking_pb2 as pb
+
+MAX_REASONS = 20
+
+# 1971 to 2199: seconds, milliseconds and nanoseconds since 1970 all fall outside.
+_EARLIEST_US = 31_536_000_000_000
+_LATEST_US = 7_258_118_400_000_000
+
+_ACTION_OF_CODE = {code: ACTIONS[code] for code in pb.Action.values() if code} | {pb.ACTION_UNSPECIFIED: "click"}
+
+
+def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
+    """Read a request, with ``now_us`` as its time and a made request id where it says none.
+
+    Raises:
+        InvalidRequest: a field is outside the limits that ranking.proto documents.
+    """
+    # Counted before the nouns are built: a small message can declare half a million candidates.
+    if len(message.candidates) > MAX_CANDIDATES:
+        raise InvalidRequest(
+            f"{len(message.candidates)} candidates are more than {MAX_CANDIDATES}; send fewer, or use batch scoring"
+        )
+    ts = _checked_time("time_us", message.time_us) or now_us
+    history = None
+    if message.HasField("history"):
+        history = _history_from_wire(message.history, ts)
+    elif not message.user_id:
+        history = ()  # whatever a log holds under the empty id is not this visitor's
+    return RankRequest(
+        user_id=message.user_id,
+        candidates=tuple(_candidate_from_wire(candidate) for candidate in message.candidates),
+        ts=ts,
+        request_id=message.request_id or uuid.uuid4().hex,
+        history=history,
+        query=message.query,
+        surface=message.surface,
+        top_k=message.top_k,
+    )
+
+
+def reasons_wanted(message: pb.RankRequest) -> int:
+    """Return how many reasons each item shall come with.
+
+    Raises:
+        InvalidRequest: the number is negative or above ``MAX_REASONS``.
+    """
+    if not 0 <= message.reasons_per_item <= MAX_REASONS:
+        raise InvalidRequest(f"reasons_per_item is {message.reasons_per_item}; send 0 to {MAX_REASONS}")
+    return message.reasons_per_item
+
+
+def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0) -> pb.RankRequest:
+    """Write a request."""
+    message = pb.RankRequest(
+        request_id=request.request_id,
+        user_id=request.user_id,
+        query=request.query,
+        surface=request.surface,
+        time_us=request.ts,
+        top_k=request.top_k,
+        reasons_per_item=reasons_per_item,
+    )
+    for candidate in request.candidates:
+        written = message.candidates.add(item_id=candidate.item_id)
+        if (text := candidate.text) is not None:
+            written.text.CopyFrom(
+                pb.ItemText(title=text.title, description=text.description, category=text.category, tags=text.tags)
+            )
+    if request.history is not None:
+        message.history.SetInParent()  # present though empty: the user is known to have no history
+        for entry in request.history:
+            code = pb.Action.ValueType(ACTION_CODE[entry.action])
+            if code not in _ACTION_OF_CODE:
+                raise InvalidRequest(f"a history entry cannot be a {entry.action}; send it in the field made for it")
+            message.history.entries.add(item_id=entry.item_id, action=code, time_us=entry.ts)
+    return message
+
+
+def ranking_to_wire(ranking: Ranking, reasons: Mapping[str, tuple[Reason, ...]], *, per_item: int) -> pb.RankResponse:
+    """Write an answer, with at most ``per_item`` reasons for each item."""
+    message = pb.RankResponse(
+        request_id=ranking.request_id,
+        bundle_id=ranking.bundle_id,
+        text_coverage=ranking.text_coverage,
+        unknown_items=ranking.unknown_items,
+        unknown_user=ranking.unknown_user,
+        stage_seconds=ranking.stage_seconds,
+    )
+    for item in ranking.items:
+        written = message.items.add(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
+        for reason in reasons.get(item.item_id, ())[:per_item]:
+            written.reasons.add(feature=reason.feature, value=reason.value, effect=reason.effect)
+    return message
+
+
+def ranking_from_wire(message: pb.RankResponse) -> Ranking:
+    """Read an answer."""
+    return Ranking(
+        request_id=message.request_id,
+        bundle_id=message.bundle_id,
+        items=tuple(
+            RankedItem(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
+            for item in message.items
+        ),
+        text_coverage=message.text_coverage,
+        unknown_items=tuple(message.unknown_items),
+        unknown_user=message.unknown_user,
+        stage_seconds=dict(message.stage_seconds),
+    )
+
+
+def reasons_from_wire(message: pb.RankResponse) -> dict[str, tuple[Reason, ...]]:
+    """Read the reasons of an answer, by item id."""
+    return {
+        item.item_id: tuple(
+            Reason(feature=reason.feature, value=reason.value, effect=reason.effect) for reason in item.reasons
+        )
+        for item in message.items
+    }
+
+
+def info_to_wire(info: ModelInfo) -> pb.GetModelInfoResponse:
+    """Write a model's description."""
+    return pb.GetModelInfoResponse(
+        bundle_id=info.bundle_id,
+        created_us=info.created_us,
+        metrics=info.metrics,
+        feature_names=info.feature_names,
+        text_model_fingerprint=info.text_model_fingerprint,
+        history_length=info.history_length,
+        providers=info.providers,
+        code_version=info.code_version,
+    )
+
+
+def info_from_wire(message: pb.GetModelInfoResponse) -> ModelInfo:
+    """Read a model's description."""
+    return ModelInfo(
+        bundle_id=message.bundle_id,
+        created_us=message.created_us,
+        metrics=dict(message.metrics),
+        feature_names=tuple(message.feature_names),
+        text_model_fingerprint=message.text_model_fingerprint,
+        history_length=message.history_length,
+        providers=tuple(message.providers),
+        code_version=message.code_version,
+    )
+
+
+def _checked_time(field: str, value: int) -> int:
+    if value != 0 and not _EARLIEST_US <= value < _LATEST_US:
+        raise InvalidRequest(f"{field} is {value}, which is not in the years 1971 to 2199; send UTC microseconds")
+    return value
+
+
+def _candidate_from_wire(candidate: pb.Candidate) -> Candidate:
+    if not candidate.HasField("text"):
+        return Candidate(item_id=candidate.item_id)
+    text = candidate.text
+    return Candidate(
+        item_id=candidate.item_id,
+        text=ItemText(title=text.title, description=text.description, category=text.category, tags=tuple(text.tags)),
+    )
+
+
+def _history_from_wire(history: pb.History, request_us: int) -> tuple[HistoryEntry, ...]:
+    if len(history.entries) > MAX_HISTORY:
+        raise InvalidRequest(f"the history is longer than {MAX_HISTORY}; send the newest entries")
+    entries = []
+    for entry in history.entries:
+        action = _ACTION_OF_CODE.get(entry.action)
+        if action is None:
+            raise InvalidRequest(
+                f"a history entry's action {entry.action} is unknown; send a value of recsys.v1.Action"
+            )
+        ts = min(_checked_time("a history entry's time_us", entry.time_us), request_us)
+        entries.append(HistoryEntry(item_id=entry.item_id, action=action, ts=ts))
+    return tuple(entries)

@@ -1,0 +1,42 @@
+"""Brings the current bundle of a registry into memory, after everything that could be wrong with it was looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsys.errors import BundleError
+from recsys.registry import resolve
+from recsys.verification import compare, verify
+from serving.model import Model
+
+
+def load_current(registry: Path) -> Model:
+    """Verify the current bundle in a child process, then load it into this one.
+
+    Raises:
+        RegistryError: the registry has no current bundle.
+        BundleError: the bundle must not be served; says why.
+    """
+    bundle = resolve(registry)
+    verdict = verify(bundle)
+    if not verdict.ok:
+        refused = verdict.checks[-1]
+        raise BundleError(f"bundle {bundle.name} is refused: {refused.name}: {refused.detail}")
+    # Only now: the server listens, and refuses a bundle, without having loaded the model libraries.
+    from recsys.pipeline import RankingPipeline  # noqa: PLC0415
+
+    return RankingPipeline.load(bundle)
+
+
+def warm_up(model: Model) -> None:
+    """Ask the golden requests, so that the first caller does not pay for what is made on first use.
+
+    Raises:
+        BundleError: this process answers otherwise than training did.
+    """
+    for number, golden in enumerate(model.manifest.golden, start=1):
+        if fault := compare(golden, model.rank(golden.request)):
+            raise BundleError(
+                f"golden request {number} of bundle {model.manifest.bundle_id} is answered otherwise in this process: "
+                f"{fault}; do not serve it here, see `recsys doctor`"
+            )

@@ -1,0 +1,78 @@
+"""What the server needs of a model, and what it tells about one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Protocol
+
+from recsys.schema import Ranking, RankRequest, Reason
+
+if TYPE_CHECKING:  # a client shall not pay for the model libraries
+    from pydantic import JsonValue
+
+    from recsys.bundle import Manifest
+
+
+class Model(Protocol):
+    """A loaded bundle that ranks; its methods are called from several threads at once."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        ...
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What the text model really runs on, best first, as ONNX Runtime names it."""
+        ...
+
+    def rank(self, request: RankRequest) -> Ranking:
+        """Order the candidates: every one exactly once, cut to ``top_k``, under the request's id."""
+        ...
+
+    def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:
+        """Say what moved each candidate's score, strongest first, by item id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """The model that answers: where it comes from, what it was measured at, and what it runs on.
+
+    ``created_us`` is in UTC microseconds; ``history_length`` counts the history entries that the text model attends to.
+    """
+
+    bundle_id: str
+    created_us: int
+    metrics: Mapping[str, float]
+    feature_names: tuple[str, ...]
+    text_model_fingerprint: str
+    history_length: int
+    providers: tuple[str, ...]
+    code_version: str
+
+
+def describe(model: Model) -> ModelInfo:
+    """Gather what a caller may know of a model."""
+    manifest = model.manifest
+    return ModelInfo(
+        bundle_id=manifest.bundle_id,
+        created_us=round(manifest.created.timestamp() * 1e6),
+        metrics=dict(_figures(manifest.metrics)),
+        feature_names=manifest.ranker_columns,
+        text_model_fingerprint=manifest.text.fingerprint,
+        history_length=manifest.text.history_length,
+        providers=model.providers,
+        code_version=metadata.version("recsys"),
+    )
+
+
+def _figures(metrics: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Walk nested metrics to their numbers, naming each by its path: ``full.auc.value``."""
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            yield from _figures(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield prefix + name, float(value)

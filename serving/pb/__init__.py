@@ -1,0 +1,1 @@
+"""Generated from proto/recsys/v1/ranking.proto; `make proto` regenerates."""

@@ -1,0 +1,149 @@
+"""The server's life: listen, load, warm up, serve, drain, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from recsys.errors import ConfigError
+from serving.config import ServerConfig
+from serving.load import load_current, warm_up
+from serving.logging import configure_logging
+from serving.model import Model
+from serving.pb import ranking_pb2 as pb
+from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.servicer import RankingServicer
+from serving.status import StatusInterceptor
+
+SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
+
+# Time for the last answers to leave, in seconds; health watchers never leave, so they are cut off after it.
+_FAREWELL_S = 1.0
+
+_log = structlog.get_logger()
+
+
+class RankingServer:
+    """One server process: ``start``, ``load`` and ``stop`` in this order, or ``run`` for all of them.
+
+    ``load_model`` is given the registry and returns a model that may be trusted; it is called in a thread.
+    """
+
+    def __init__(self, config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
+        self.address = ""
+        self._config = config
+        self._load_model = load_model
+        self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
+        self._servicer = RankingServicer(self._executor)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
+        self._loading: Future[Model] | None = None
+
+    async def start(self) -> None:
+        """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        self._server = aio.server(
+            interceptors=[StatusInterceptor(SERVICE)],
+            options=[
+                ("grpc.max_receive_message_length", self._config.max_message_bytes),
+                # A second server on the port shall fail, not silently take half of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if True:
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        try:
+            port = self._server.add_insecure_port(f"{host}:{self._config.port}")
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{self._config.port}; free the port, or choose another host or port"
+            ) from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        _log.info("loading", address=self.address)
+
+    async def load(self) -> None:
+        """Load the model, warm it up and say SERVING; raises what the loader raises."""
+        self._loading = self._executor.submit(self._load_warm)
+        model = await asyncio.wrap_future(self._loading)
+        self._servicer.model = model
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", address=self.address, bundle_id=model.manifest.bundle_id)
+
+    async def stop(self) -> bool:
+        """Say NOT_SERVING, refuse new requests, finish the accepted ones; False when the grace was too short.
+
+        The port closes last: a request that meets a closing gRPC server is cut off as CANCELLED, which callers do not
+        know to try elsewhere, so it is the servicer that refuses, with UNAVAILABLE.
+        """
+        await self._health.enter_graceful_shutdown()
+        drained = await self._servicer.drain(self._config.grace_s)
+        await self._server.stop(_FAREWELL_S)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        return drained
+
+    async def run(self) -> bool:
+        """Serve until SIGTERM or SIGINT, then ``stop``, and return what it says."""
+        asked_to_stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+        await self.start()
+        waiting = asyncio.create_task(asked_to_stop.wait())
+        loading = asyncio.create_task(self.load())
+        try:
+            await asyncio.wait({waiting, loading}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
+                await waiting
+        finally:
+            _log.info("stopping", grace_s=self._config.grace_s)
+            for task in (waiting, loading):
+                task.cancel()
+            drained = await self.stop()
+            _log.info("stopped", drained=drained)
+        return drained
+
+    @property
+    def computing(self) -> bool:
+        """Whether a thread is still at work; nothing can interrupt it."""
+        return self._servicer.busy or (self._loading is not None and not self._loading.done())
+
+    def _load_warm(self) -> Model:
+        model = self._load_model(self._config.registry)
+        warm_up(model)
+        return model
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+
+def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
+    """Serve the registry's current bundle until SIGTERM or SIGINT.
+
+    Leaves the process with status 1 when requests were still being computed at the end of the grace.
+
+    Raises:
+        RecsysError: the bundle cannot be loaded, or the address cannot be listened on; nothing was served.
+    """
+    configure_logging(config.log_level)
+    server = RankingServer(config, load_model)
+    drained = asyncio.run(server.run())
+    if server.computing:
+        # Python would wait for its threads, however long they take, and so break the promised grace.
+        os._exit(0 if drained else 1)

@@ -1,0 +1,97 @@
+"""Answers the service's methods; the computing happens in threads, so that the event loop stays free."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from structlog.contextvars import bind_contextvars
+
+from recsys.errors import NotReady
+from recsys.schema import Ranking, RankRequest, Reason
+from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
+from serving.model import Model, describe
+from serving.pb import ranking_pb2 as pb
+from serving.pb import ranking_pb2_grpc as pb_grpc
+
+_SHUTTING_DOWN = "the server is shutting down; ask another one"
+
+
+class RankingServicer(pb_grpc.RankingServiceServicer):
+    """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.model: Model | None = None
+        self._executor = executor
+        self._stopping = False
+        self._given_up = False
+        # What is computed, and who waits for it; the first outlives the second where a caller has gone.
+        self._jobs: dict[Future[Any], asyncio.Future[Any]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still being computed, or waits to be, even if its caller has gone."""
+        return bool(self._jobs)
+
+    async def drain(self, grace_s: float) -> bool:
+        """Refuse new requests and finish the accepted ones; False if some were told to go elsewhere after the grace."""
+        self._stopping = True
+        waiting = list(self._jobs.values())
+        if not waiting:
+            return True
+        _, late = await asyncio.wait(waiting, timeout=grace_s)
+        self._given_up = True
+        for answer in late:
+            answer.cancel()
+        return not late
+
+    async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: ARG002, N802 - gRPC's name
+        """Order the candidates."""
+        model = self._loaded()
+        per_item = reasons_wanted(request)
+        asked = request_from_wire(request, now_us=time.time_ns() // 1_000)
+        bind_contextvars(request_id=asked.request_id, bundle_id=model.manifest.bundle_id, n=len(asked.candidates))
+        job = self._executor.submit(_answer, model, asked, explain=per_item > 0, submitted=time.perf_counter())
+        answer = self._jobs[job] = asyncio.wrap_future(job)
+        job.add_done_callback(self._jobs.pop)
+        try:
+            ranking, reasons = await answer
+        except asyncio.CancelledError:
+            if self._given_up:
+                raise NotReady(_SHUTTING_DOWN) from None
+            raise
+        return ranking_to_wire(ranking, reasons, per_item=per_item)
+
+    async def GetModelInfo(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.GetModelInfoRequest,  # noqa: ARG002
+        context: Any,  # noqa: ARG002
+    ) -> pb.GetModelInfoResponse:
+        """Describe the model."""
+        return info_to_wire(describe(self._loaded()))
+
+    def _loaded(self) -> Model:
+        if self._stopping:
+            raise NotReady(_SHUTTING_DOWN)
+        if self.model is None:
+            raise NotReady("no model is loaded yet; wait until the health service says SERVING")
+        return self.model
+
+
+def _answer(
+    model: Model, request: RankRequest, *, explain: bool, submitted: float
+) -> tuple[Ranking, Mapping[str, tuple[Reason, ...]]]:
+    """Rank, and explain if asked; adds the stages that only the server sees."""
+    began = time.perf_counter()
+    ranking = model.rank(request)
+    stages = {"queue": began - submitted, **ranking.stage_seconds}
+    reasons: Mapping[str, tuple[Reason, ...]] = {}
+    if explain:
+        ranked = time.perf_counter()
+        reasons = model.explain(request)
+        stages["explain"] = time.perf_counter() - ranked
+    return replace(ranking, stage_seconds=stages), reasons

@@ -1,0 +1,91 @@
+"""Errors to gRPC status codes; nothing else decides what a caller is told about a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from grpc import StatusCode, aio
+from structlog.contextvars import bound_contextvars
+
+from recsys.errors import InvalidRequest, NotReady, RecsysError
+from serving.logging import frames_of
+
+STATUS: dict[type[RecsysError], StatusCode] = {
+    InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    NotReady: StatusCode.UNAVAILABLE,
+}
+
+_log = structlog.get_logger()
+
+
+def status_of(error: Exception) -> tuple[StatusCode, str]:
+    """Return the code and the text that a caller gets; whatever has no code of its own stays with us."""
+    for cls in type(error).__mro__:
+        if cls in STATUS:
+            return STATUS[cls], str(error)
+    return StatusCode.INTERNAL, "internal error"
+
+
+class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+    """Guards every unary method of one service: parses its request, answers its errors, logs one line per call."""
+
+    def __init__(self, service: str) -> None:
+        self._prefix = f"/{service}/"
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wrap the method's handler; other services, such as health, pass through."""
+        handler: Any = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None or handler.unary_unary is None or not method.startswith(self._prefix):
+            return handler
+
+        async def guarded(data: bytes, context: Any) -> Any:
+            with bound_contextvars(method=method.removeprefix(self._prefix)):
+                return await _answer(handler, data, context)
+
+        # No deserialiser here: gRPC itself would answer INTERNAL to bytes that it cannot parse.
+        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+
+async def _answer(handler: Any, data: bytes, context: Any) -> Any:
+    started = time.perf_counter()
+    try:
+        response = await handler.unary_unary(_parse(handler, data), context)
+    except asyncio.CancelledError:
+        left = context.time_remaining()
+        expired = left is not None and left <= 0
+        _log.info("call", code="DEADLINE_EXCEEDED" if expired else "CANCELLED", ms=_ms_since(started))
+        raise
+    except Exception as error:  # noqa: BLE001 - the last stop before the wire
+        code, text = status_of(error)
+        if code is StatusCode.INTERNAL:
+            _log.error("call", code=code.name, ms=_ms_since(started), frames=frames_of(error))
+        else:
+            _log.warning("call", code=code.name, ms=_ms_since(started))
+        await context.abort(code, text)
+    _log.info("call", code="OK", ms=_ms_since(started))
+    return response
+
+
+def _parse(handler: Any, data: bytes) -> Any:
+    try:
+        return handler.request_deserializer(data)
+    except DecodeError:
+        raise InvalidRequest(
+            "the bytes are not a message of this method, or a text in it is not UTF-8; "
+            "generate the client from ranking.proto and send UTF-8"
+        ) from None
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1e3, 3)

@@ -1,0 +1,123 @@
+"""The lists that the text model learns from, as padded batches of catalog rows; and which lists touch an item.
+
+Row ``pad`` (one past the last text) stands for padding and for items without a text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.features import Histories
+from recsys.lists import Lists
+from recsys.text.query import prepend_query
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListBatch:
+    """B lists as rectangles: rows [B, N], clicked [B, N], history rows, actions and ages [B, H], weight [B]."""
+
+    candidates: Rows
+    clicked: npt.NDArray[np.float32]
+    history: Rows
+    actions: Rows
+    ages: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+
+
+class TextLists:
+    """Lists with clicks and histories, from which batches are cut."""
+
+    def __init__(
+        self,
+        lists: Lists,
+        histories: Histories,
+        clicked: npt.NDArray[np.bool_],
+        *,
+        pad: int,
+        query_rows: npt.NDArray[np.int32],
+        weight: npt.NDArray[np.float32],
+    ) -> None:
+        self.lists = lists
+        self.clicked = clicked
+        self.weight = weight
+        self.pad = pad
+        self.items = np.where(lists.item_rows < 0, pad, lists.item_rows).astype(np.int64)
+        # A query is a text of its own, after the catalog's rows.
+        history, actions, ages = prepend_query(histories.rows, histories.actions, histories.ages, query_rows)
+        self.actions = np.where(history < 0, 0, actions).astype(np.int64)
+        self.history = np.where(history < 0, pad, history).astype(np.int64)
+        self.ages = ages
+
+    def __len__(self) -> int:
+        """Count the lists."""
+        return len(self.lists)
+
+    def batch(self, chosen: Rows, *, shown: int = 0, rng: np.random.Generator | None = None) -> ListBatch:
+        """Cut some lists into rectangles.
+
+        Args:
+            chosen: which lists.
+            shown: at most so many items of a list, the clicked ones first, the others drawn by ``rng``; 0 takes all.
+            rng: the source of the draw; needed with ``shown``.
+        """
+        start, length = self.lists.offsets[chosen], self.lists.lengths[chosen]
+        width = int(length.max(initial=1))
+        inside = np.arange(width) < length[:, None]
+        source = np.where(inside, start[:, None] + np.arange(width), 0)
+        items = np.where(inside, self.items[source], self.pad)
+        clicked = inside & self.clicked[source]
+        if 0 < shown < width:
+            if rng is None:
+                raise ValueError("a draw of shown items needs a generator")
+            order = np.argsort(np.where(clicked, -1.0, np.where(inside, rng.random(inside.shape), 2.0)), axis=1)
+            items, clicked = (np.take_along_axis(part, order[:, :shown], axis=1) for part in (items, clicked))
+        return ListBatch(
+            candidates=items,
+            clicked=clicked.astype(np.float32),
+            history=self.history[chosen],
+            actions=self.actions[chosen],
+            ages=self.ages[chosen],
+            weight=self.weight[chosen],
+        )
+
+
+class ItemIndex:
+    """For each item, the lists that clicked it, showed it, or have it in their history."""
+
+    def __init__(self, lists: TextLists, chosen: Rows) -> None:
+        showing = np.isin(lists.lists.list_of_row, chosen)
+        owner = lists.lists.list_of_row[showing]
+        items, clicked = lists.items[showing], lists.clicked[showing]
+        history = lists.history[chosen]
+        known = history < lists.pad
+        before = np.repeat(chosen, known.sum(axis=1))
+        self._clicked = _inverted(items[clicked], owner[clicked], lists.pad)
+        self._other = _inverted(
+            np.concatenate([items[~clicked], history[known]]), np.concatenate([owner[~clicked], before]), lists.pad
+        )
+
+    def touching(self, items: Rows, limit: int, rng: np.random.Generator) -> Rows:
+        """Draw up to ``limit`` lists that teach something about the items; lists that clicked one come three times as often."""
+        clicked, other = np.unique(_gather(self._clicked, items)), np.unique(_gather(self._other, items))
+        lists = np.unique(np.concatenate([clicked, other]))
+        if len(lists) <= limit:
+            return lists
+        # Weighted draw without replacement (Efraimidis and Spirakis 2006): the largest u ** (1 / weight).
+        weight = np.where(np.isin(lists, clicked, assume_unique=True), 3.0, 1.0)
+        return lists[np.argsort(-(rng.random(len(lists)) ** (1.0 / weight)))[:limit]]
+
+
+def _inverted(items: Rows, lists: Rows, size: int) -> tuple[Rows, Rows]:
+    order = np.argsort(items, kind="stable")
+    return np.searchsorted(items[order], np.arange(size + 1)), lists[order]
+
+
+def _gather(index: tuple[Rows, Rows], items: Rows) -> Rows:
+    offsets, lists = index
+    parts = [lists[offsets[item] : offsets[item + 1]] for item in items]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
