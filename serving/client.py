@@ -14,7 +14,7 @@ from grpc import StatusCode, aio
 from recsys.errors import InvalidRequest, NotReady, RecsysError
 from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
 from serving.convert import info_from_wire, ranking_from_wire, reasons_from_wire, request_to_wire
-from serving.model import ModelInfo
+from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 

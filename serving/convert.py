@@ -19,7 +19,7 @@ from recsys.schema import (
     RankRequest,
     Reason,
 )
-from serving.model import ModelInfo
+from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
 
 MAX_REASONS = 20

@@ -37,6 +37,6 @@ def warm_up(model: Model) -> None:
     for number, golden in enumerate(model.manifest.golden, start=1):
         if fault := compare(golden, model.rank(golden.request)):
             raise BundleError(
-                f"golden request {number} of bundle {model.manifest.bundle_id} is answered otherwise in this process: "
+                f"golden request {number} of bundle {model.bundle_id} is answered otherwise in this process: "
                 f"{fault}; do not serve it here, see `recsys doctor`"
             )

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from pydantic import JsonValue
+
+from recsys.bundle import Manifest, ManifestDraft
 from recsys.schema import Ranking, RankRequest, Reason
-
-if TYPE_CHECKING:  # a client shall not pay for the model libraries
-    from pydantic import JsonValue
-
-    from recsys.bundle import Manifest
+from serving.info import ModelInfo
 
 
 class Model(Protocol):
     """A loaded bundle that ranks; its methods are called from several threads at once."""
 
     @property
-    def manifest(self) -> Manifest:
+    def bundle_id(self) -> str:
+        """The bundle's id."""
+        ...
+
+    @property
+    def manifest(self) -> ManifestDraft:
         """What the bundle says of itself."""
         ...
 
@@ -37,29 +40,12 @@ class Model(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
-    """The model that answers: where it comes from, what it was measured at, and what it runs on.
-
-    ``created_us`` is in UTC microseconds; ``history_length`` counts the history entries that the text model attends to.
-    """
-
-    bundle_id: str
-    created_us: int
-    metrics: Mapping[str, float]
-    feature_names: tuple[str, ...]
-    text_model_fingerprint: str
-    history_length: int
-    providers: tuple[str, ...]
-    code_version: str
-
-
 def describe(model: Model) -> ModelInfo:
     """Gather what a caller may know of a model."""
     manifest = model.manifest
     return ModelInfo(
-        bundle_id=manifest.bundle_id,
-        created_us=round(manifest.created.timestamp() * 1e6),
+        bundle_id=model.bundle_id,
+        created_us=round(manifest.created.timestamp() * 1e6) if isinstance(manifest, Manifest) else 0,
         metrics=dict(_figures(manifest.metrics)),
         feature_names=manifest.ranker_columns,
         text_model_fingerprint=manifest.text.fingerprint,

@@ -64,7 +64,7 @@ class RankingServer:
         pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if True:
+        if self._config.reflection:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
@@ -83,7 +83,7 @@ class RankingServer:
         model = await asyncio.wrap_future(self._loading)
         self._servicer.model = model
         await self._say(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", address=self.address, bundle_id=model.manifest.bundle_id)
+        _log.info("serving", address=self.address, bundle_id=model.bundle_id)
 
     async def stop(self) -> bool:
         """Say NOT_SERVING, refuse new requests, finish the accepted ones; False when the grace was too short.

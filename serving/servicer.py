@@ -54,7 +54,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model = self._loaded()
         per_item = reasons_wanted(request)
         asked = request_from_wire(request, now_us=time.time_ns() // 1_000)
-        bind_contextvars(request_id=asked.request_id, bundle_id=model.manifest.bundle_id, n=len(asked.candidates))
+        bind_contextvars(request_id=asked.request_id, bundle_id=model.bundle_id, n=len(asked.candidates))
         job = self._executor.submit(_answer, model, asked, explain=per_item > 0, submitted=time.perf_counter())
         answer = self._jobs[job] = asyncio.wrap_future(job)
         job.add_done_callback(self._jobs.pop)

@@ -25,7 +25,6 @@ class ClickModelConfig:
 
     dimensions: int = 256
     history_length: int = 48
-    heads: int = 4
     hidden: int = 64
     dropout: float = 0.1
 
@@ -74,42 +73,39 @@ class ItemEncoder(nn.Module):
 class ClickHead(nn.Module):
     """Match of each candidate with the user's history; a candidate never sees another candidate.
 
-    match = attended cosine + max and mean cosine, each with a learned weight, plus an MLP on [u, c, u * c], where u is
-    the history as this candidate attends to it. Action, reversed position and age shape the attention.
+    Each candidate attends to the history by cosine, and by a learned affinity ("goes with", not only "looks like")
+    that starts at zero; action, reversed position and age shift the attention. From it come the attended cosine and u, the
+    history as this candidate sees it. match = attended, maximum and mean cosine, each with a learned weight, plus an MLP
+    on [u, c, u * c].
     """
 
     def __init__(self, config: ClickModelConfig) -> None:
         super().__init__()
+        self.config = config
         width = config.dimensions
-        self.heads = config.heads
         self.action = nn.Embedding(len(ACTIONS), width)
-        self.position = nn.Embedding(config.history_length, width)
-        self.age = nn.Linear(1, width)
         self.action_sign = nn.Parameter(torch.ones(len(ACTIONS)))
         self.action_bias = nn.Parameter(torch.zeros(len(ACTIONS)))
         self.position_bias = nn.Parameter(torch.zeros(config.history_length))
+        self.age_slope = nn.Parameter(torch.zeros(len(ACTIONS)))
         self.temperature = nn.Parameter(torch.tensor(math.log(10.0)))
         self.mix = nn.Parameter(torch.tensor([6.0, 2.0, 1.0]))
-        self.history_norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(3 * width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)
-        )
-        self.mlp_out = nn.Parameter(torch.zeros(config.hidden))
+        self.query = nn.Linear(width, config.hidden, bias=False)
+        self.key = nn.Linear(width, config.hidden, bias=False)
+        # One linear layer on [u, c, u * c], in three parts: nothing has to be copied side by side.
+        self.from_user = nn.Linear(width, config.hidden)
+        self.from_candidate = nn.Linear(width, config.hidden, bias=False)
+        self.from_product = nn.Linear(width, config.hidden, bias=False)
+        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
+        self.out = nn.Parameter(torch.zeros(config.hidden))
         self.bias = nn.Parameter(torch.tensor(0.0))
-        self.no_history = nn.Parameter(torch.zeros(width))
-        for embedding in (self.action, self.position):
-            nn.init.normal_(embedding.weight, std=0.02)
+        nn.init.normal_(self.action.weight, std=0.002)  # beside unit vectors, whose components are about 0.06
+        nn.init.zeros_(self.query.weight)
+        for layer in (self.key, self.from_user, self.from_candidate, self.from_product):
+            layer.weight.data.mul_(math.sqrt(width))  # they read unit vectors
 
     def forward(
-        self,
-        candidates: Tensor,
-        item_logits: Tensor,
-        history: Tensor,
-        actions: Tensor,
-        ages: Tensor,
+        self, candidates: Tensor, item_logits: Tensor, history: Tensor, actions: Tensor, ages: Tensor
     ) -> Tensor:
         """Return [B, N, 5] in the order of ``recsys.schema.TEXT_OUTPUTS``.
 
@@ -120,37 +116,24 @@ class ClickHead(nn.Module):
             actions: action codes [B, H], 0 on padding.
             ages: hours since each action [B, H], -1 where unknown.
         """
-        mask = (actions > 0).unsqueeze(1)  # [B, 1, H]
-        some = mask.any(-1)  # [B, 1]
+        known = (actions > 0).unsqueeze(1)  # [B, 1, H]
+        some = known.any(-1)  # [B, 1]
         cosine = candidates @ history.transpose(1, 2)  # [B, N, H]
-        position = torch.arange(actions.shape[1], device=actions.device)
-        bias = (self.action_bias[actions] + self.position_bias[position]).unsqueeze(1)
-        attention = (cosine * self.temperature.exp() + bias).masked_fill(~mask, NEGATIVE_INFINITY).softmax(-1)
+        affinity = self.query(candidates) @ self.key(history).transpose(1, 2)
+        shift = (
+            self.action_bias[actions] + self.position_bias + self.age_slope[actions] * torch.log1p(ages.clamp(min=0))
+        )
+        logits = cosine * self.temperature.exp() + affinity + shift.unsqueeze(1)
+        attention = logits.masked_fill(~known, NEGATIVE_INFINITY).softmax(-1) * some.unsqueeze(-1)
         sign = self.action_sign[actions].unsqueeze(1)
-        attended = (attention * cosine * sign).sum(-1) * some
-        liked = mask & (sign > 0)
+        attended = (attention * cosine * sign).sum(-1)
+        liked = known & (sign > 0)
         maximum = cosine.masked_fill(~liked, -1.0).amax(-1) * liked.any(-1)
         mean = (cosine * liked).sum(-1) / liked.sum(-1).clamp(min=1)
-        user = self._user(candidates, history, actions, ages, mask)
-        scale = math.sqrt(candidates.shape[-1])
-        joined = torch.cat([user, candidates * scale, user * candidates * scale], -1)
+        user = attention.to(history.dtype) @ (history + self.action(actions).to(history.dtype))
+        hidden = self.from_user(user) + self.from_candidate(candidates) + self.from_product(user * candidates)
         # Sums of products, not matrix products with one column: those round differently with the number of rows.
         similarity = attended * self.mix[0] + maximum * self.mix[1] + mean * self.mix[2]
-        match = similarity + (self.mlp(joined) * self.mlp_out).sum(-1)
+        match = similarity + (self.activation(hidden) * self.out).sum(-1)
         text = match + item_logits + self.bias
         return torch.stack([text, item_logits, match, maximum, mean], -1)
-
-    def _user(self, candidates: Tensor, history: Tensor, actions: Tensor, ages: Tensor, mask: Tensor) -> Tensor:
-        batch, length, width = history.shape
-        scale = math.sqrt(width)
-        age = torch.log1p(ages.clamp(min=0)).unsqueeze(-1) / 5.0
-        states = history * scale + self.action(actions) + self.position.weight[:length] + self.age(age)
-        states = self.history_norm(states)
-        split = (batch, -1, self.heads, width // self.heads)
-        query = self.query(candidates * scale).view(split).transpose(1, 2)
-        key = self.key(states).view(split).transpose(1, 2)
-        value = self.value(states).view(split).transpose(1, 2)
-        weights = (query @ key.transpose(2, 3)) / math.sqrt(split[-1])
-        weights = weights.masked_fill(~mask.unsqueeze(1), NEGATIVE_INFINITY).softmax(-1)
-        user = (weights @ value).transpose(1, 2).reshape(batch, -1, width)
-        return torch.where(mask.any(-1, keepdim=True), user, self.no_history.expand_as(user))

@@ -9,6 +9,7 @@ catalog learns from all of its lists.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812  # PyTorch's own convention
 
 from recsys.text.tokens import Tokens
 from training.backbone import layers_of
-from training.click_model import NEGATIVE_INFINITY, ClickHead, ClickModelConfig, ItemEncoder
+from training.click_model import NEGATIVE_INFINITY, ClickHead, ItemEncoder
 from training.text_lists import ListBatch, Rows
 
 ENCODE_BUDGET = 8_192
@@ -39,11 +40,28 @@ class ClickPredictor(nn.Module):
         dimensions = encoder.project.out_features
         self.register_buffer("vectors", torch.zeros(len(tokens) + 1, dimensions))
         self.register_buffer("item_logits", torch.zeros(len(tokens) + 1))
-        if frozen_layers:
-            self._freeze()
+        self._freeze()
 
     vectors: Tensor
     item_logits: Tensor
+
+    @contextmanager
+    def frozen(self, layers: int) -> Iterator[None]:
+        """Freeze at least so many lower layers for a while."""
+        before = self.frozen_layers
+        learning = {name: part.requires_grad for name, part in self.named_parameters()}
+        self.frozen_layers, self._lower = max(layers, before), None
+        self._freeze()
+        try:
+            yield
+        finally:
+            self.frozen_layers, self._lower = before, None
+            for name, part in self.named_parameters():
+                part.requires_grad_(learning[name])
+
+    def precision(self, bf16: bool) -> torch.autocast:
+        """Return the context in which to compute outside of a trainer."""
+        return torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=bf16)
 
     def forward(self, rows: Tensor, **lists: Tensor) -> dict[str, Tensor]:
         """Encode the items ``rows`` and return the loss on the lists (fields of ``ListBatch``)."""
@@ -96,6 +114,8 @@ class ClickPredictor(nn.Module):
     def _score(
         self, table: Tensor, logits: Tensor, candidates: Tensor, history: Tensor, actions: Tensor, ages: Tensor
     ) -> Tensor:
+        if torch.is_autocast_enabled(table.device.type):  # gather what the head will compute in, at half the traffic
+            table = table.to(torch.get_autocast_dtype(table.device.type))
         # embedding() gathers with a gradient that adds up in place; fancy indexing would sort first.
         scored: Tensor = self.head(
             F.embedding(candidates, table), logits[candidates], F.embedding(history, table), actions, ages
@@ -135,9 +155,13 @@ class ClickPredictor(nn.Module):
         return states, fields
 
     def _freeze(self) -> None:
-        frozen = [self.encoder.backbone.embeddings, *layers_of(self.encoder.backbone)[: self.frozen_layers]]
-        for module in frozen:
-            module.requires_grad_(False)  # type: ignore[operator]
+        if not self.frozen_layers:
+            return
+        backbone = self.encoder.backbone
+        backbone.embeddings.requires_grad_(False)  # type: ignore[operator, union-attr]  # noqa: FBT003
+        for place, layer in enumerate(layers_of(backbone)):
+            if place < self.frozen_layers:
+                layer.requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
 
     def _lower_states(self, rows: Rows, fields: Tensor) -> Tensor:
         if self._lower is None:
@@ -187,14 +211,11 @@ def click_loss(scores: Tensor, clicked: Tensor, valid: Tensor, weight: Tensor, *
     return softmax + bce * (binary * shown).sum() / shown.sum().clamp(min=1e-6)
 
 
-def build_predictor(
-    backbone: nn.Module, tokens: Tokens, config: ClickModelConfig, *, frozen_layers: int, bce: float, click_rate: float
-) -> ClickPredictor:
-    """Put a predictor together whose click logit starts at the log's click rate."""
-    head = ClickHead(config)
+def prepare_head(head: ClickHead, click_rate: float) -> None:
+    """Start the click logit at the log's click rate; an untrained match is about 0.4 of its weights' sum."""
+    rate = min(max(click_rate, 1e-6), 1 - 1e-6)
     with torch.no_grad():
-        head.bias.fill_(float(np.log(click_rate / (1 - click_rate))) - float(head.mix.sum()) * 0.4)
-    return ClickPredictor(ItemEncoder(backbone, config), head, tokens, frozen_layers=frozen_layers, bce=bce)
+        head.bias.fill_(float(np.log(rate / (1 - rate))) - 0.4 * float(head.mix.sum()))
 
 
 def _attention_mask(fields: Tensor) -> Tensor:

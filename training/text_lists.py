@@ -102,7 +102,7 @@ class ItemIndex:
         )
 
     def touching(self, items: Rows, limit: int, rng: np.random.Generator) -> Rows:
-        """Draw up to ``limit`` lists that teach something about the items; lists that clicked one come three times as often."""
+        """Draw up to ``limit`` lists that teach something about the items, three times as often where one was clicked."""
         clicked, other = np.unique(_gather(self._clicked, items)), np.unique(_gather(self._other, items))
         lists = np.unique(np.concatenate([clicked, other]))
         if len(lists) <= limit:

@@ -57,7 +57,7 @@ def check_shown(rows: pl.DataFrame, known: pl.Series | None, log: FaultLog) -> N
             repeated = rows.select(~pl.struct("request_id", name).is_first_distinct() & pl.col(name).is_not_null())
             log.rows(name, repeated.to_series(), problem, remedy, rows[name])
     for name in ("user_id", "ts", "query", "history", "surface", "weight", "split"):
-        if name in names:
+        if name in names and rows[name].ne_missing(rows[name].new_from_index(0, rows.height)).any():
             first = pl.col(name).first().over("request_id", mapping_strategy="group_to_rows")
             differs = rows.select(pl.col(name).ne_missing(first)).to_series()
             log.rows(name, differs, "differs within one list", "give all rows of a list the same value", rows[name])

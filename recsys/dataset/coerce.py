@@ -41,7 +41,7 @@ def coerce(series: pl.Series, column: Column, log: FaultLog, *, text: bool, now:
     if text and column.kind in FROM_TEXT:
         series = FROM_TEXT[column.kind](series, column, log)
     if not _accepts(column.kind, series.dtype):
-        _report_type(series, column, log)
+        log.whole(column.name, f"wrong type {series.dtype}", f"make every value {column.kind}")
         return None
     return _CHECKED[column.kind](series, column, log).alias(column.name)
 
@@ -66,15 +66,6 @@ def _accepts(kind: Kind, dtype: pl.DataType) -> bool:
     if kind is Kind.NUMBER:
         return dtype.is_numeric()
     return dtype == DTYPES[kind]
-
-
-def _report_type(series: pl.Series, column: Column, log: FaultLog) -> None:
-    remedy = f"make every value {column.kind}"
-    rows = [] if log.find is None else log.find(column.name, column.kind)
-    if rows:
-        log.at(column.name, [row for row, _ in rows], "wrong type", remedy, [value for _, value in rows])
-    else:
-        log.whole(column.name, f"wrong type {series.dtype}", remedy)
 
 
 def _id(series: pl.Series, column: Column, log: FaultLog) -> pl.Series:

@@ -37,7 +37,7 @@ def split_cells(cells: pl.Series, *, by_space: bool) -> tuple[pl.Series, pl.Seri
 def _array(cell: str) -> list[str | None] | None:
     try:
         values = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
 

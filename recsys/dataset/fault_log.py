@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
-from recsys.dataset.columns import Kind
 from recsys.errors import Fault
 
 MAX_ROWS = 20
@@ -24,15 +22,10 @@ def _shorten(value: object) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class FaultLog:
-    """The faults of one file.
-
-    ``numbers`` names the row of each record where some records could not be read. ``find`` returns the (row, value)
-    pairs of a column that are of the wrong type, where the file can tell them apart.
-    """
+    """The faults of one file; ``numbers`` names the row of each record where some records could not be read."""
 
     file: str
     numbers: pl.Series | None = None
-    find: Callable[[str, Kind], list[tuple[int, object]]] | None = None
     faults: list[Fault] = field(default_factory=list)
 
     def whole(self, column: str, problem: str, remedy: str) -> None:

@@ -1,12 +1,13 @@
-"""Finds the JSONL rows whose value is of the wrong type, once a column as a whole has turned out to be wrong."""
+"""Checks the type of every value in a JSONL file, row by row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recsys.dataset.columns import Kind
+from recsys.dataset.columns import Column, Kind
+from recsys.dataset.fault_log import FaultLog
 
 
 def _flag(value: object) -> bool:
@@ -48,16 +49,26 @@ _ACCEPTS: dict[Kind, Callable[[object], bool]] = {
 }
 
 
-def rows_of_wrong_type(path: Path, name: str, kind: Kind) -> list[tuple[int, object]]:
-    """Return (row counted from 1, value) wherever the file holds something else than ``kind`` under ``name``."""
-    wrong: list[tuple[int, object]] = []
+def report_wrong_types(path: Path, columns: Sequence[Column], log: FaultLog) -> frozenset[str]:
+    """Report every value of these columns that is of the wrong type; returns the columns that have any.
+
+    Reading alone would not show them: where texts and numbers meet in a column, all become text.
+    """
+    checks = [(column.name, _ACCEPTS[column.kind]) for column in columns]
+    wrong: dict[str, list[tuple[int, object]]] = {}
     with path.open("rb") as file:
         for number, line in enumerate((line for line in file if line.strip()), start=1):
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):  # reported when it was read
                 continue
-            value = record.get(name) if isinstance(record, dict) else None
-            if value is not None and not _ACCEPTS[kind](value):
-                wrong.append((number, value))
-    return wrong
+            if isinstance(record, dict):
+                for name, accepts in checks:
+                    value = record.get(name)
+                    if value is not None and not accepts(value):
+                        wrong.setdefault(name, []).append((number, value))
+    for column in columns:
+        if found := wrong.get(column.name):
+            rows, values = zip(*found, strict=True)
+            log.at(column.name, list(rows), "wrong type", f"make every value {column.kind}", list(values))
+    return frozenset(wrong)

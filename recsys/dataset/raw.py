@@ -7,13 +7,12 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from recsys.dataset.fault_log import FaultLog
-from recsys.dataset.json_types import rows_of_wrong_type
 
 _SAVE_UTF8 = "save the file as UTF-8"
 NO_ROWS = ("no rows", "write the table again")
@@ -23,11 +22,13 @@ NO_ROWS = ("no rows", "write the table again")
 class RawTable:
     """A file's records before any conversion.
 
-    ``text`` says that every value is a string (CSV); ``unreadable`` names the columns that were reported already.
+    ``text`` says that every value is a string (CSV); ``json`` names the file whose values have types of their own each
+    (JSONL); ``unreadable`` names the columns that were reported already.
     """
 
     frame: pl.DataFrame
     text: bool = False
+    json: Path | None = None
     unreadable: frozenset[str] = frozenset()
 
 
@@ -100,16 +101,16 @@ def _read_csv(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTa
 def _salvage_csv(data: bytes, log: FaultLog) -> pl.DataFrame:
     """Read the CSV records that can be read; report the others."""
     records = csv.reader(io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline=""))
-    header = next(records, [])
+    header = [_replaced(name) for name in next(records, [])]
     kept: list[list[str]] = []
     numbers: list[int] = []
     ragged: list[int] = []
     wrong: dict[str, list[int]] = {}
-    for number, record in enumerate((record for record in records if record), start=1):
+    for number, record in enumerate(_until_error((record for record in records if record), log), start=1):
         if len(record) != len(header):
             ragged.append(number)
             continue
-        readable = [value.encode(errors="surrogateescape").decode(errors="replace") for value in record]
+        readable = [_replaced(value) for value in record]
         for name, value, said in zip(header, record, readable, strict=True):
             if value != said:
                 wrong.setdefault(name, []).append(number)
@@ -124,8 +125,19 @@ def _salvage_csv(data: bytes, log: FaultLog) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.String).replace("", None))
 
 
+def _until_error(records: Iterator[list[str]], log: FaultLog) -> Iterator[list[str]]:
+    try:
+        yield from records
+    except csv.Error as error:
+        log.whole("", f"cannot be read to its end ({error})", "close every quote")
+
+
+def _replaced(value: str) -> str:
+    """Put the replacement character where bytes could not be decoded."""
+    return value.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _read_jsonl(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
-    log.find = partial(rows_of_wrong_type, path)
     try:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except pl.exceptions.PolarsError:
@@ -134,8 +146,21 @@ def _read_jsonl(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> Raw
             if not log.faults:
                 log.whole("", *NO_ROWS)
             return None
-        frame = pl.read_ndjson(io.BytesIO(b"\n".join(good)), infer_schema_length=None)
-    return RawTable(frame=frame.select(name for name in frame.columns if wanted(name)))
+        frame = _by_column([json.loads(line) for line in good])
+    return RawTable(frame=frame.select(name for name in frame.columns if wanted(name)), json=path)
+
+
+def _by_column(records: list[dict[str, Any]]) -> pl.DataFrame:
+    """Build each column for itself; one whose values have no common type becomes JSON text, and so a wrong type."""
+    columns = []
+    for name in dict.fromkeys(name for record in records for name in record):
+        values = [record.get(name) for record in records]
+        lines = "\n".join(json.dumps({name: value}) for value in values)
+        try:
+            columns.append(pl.read_ndjson(io.StringIO(lines), infer_schema_length=None).to_series())
+        except pl.exceptions.PolarsError:
+            columns.append(pl.Series(name, [json.dumps(value) for value in values]))
+    return pl.DataFrame(columns)
 
 
 def _salvage_jsonl(data: bytes, log: FaultLog) -> list[bytes]:
@@ -153,7 +178,7 @@ def _salvage_jsonl(data: bytes, log: FaultLog) -> list[bytes]:
                 broken.append(number)
         except UnicodeDecodeError:
             not_utf8.append(number)
-        except ValueError:
+        except (ValueError, RecursionError):
             broken.append(number)
     log.at("", not_utf8, "text that is not UTF-8", _SAVE_UTF8)
     log.at("", broken, "not a JSON object", "write one whole JSON object per line")

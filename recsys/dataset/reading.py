@@ -15,6 +15,7 @@ from recsys.dataset.coerce import coerce
 from recsys.dataset.columns import EVENTS, IMPRESSIONS, ITEMS, SHOWN, Column, empty_frame
 from recsys.dataset.fault_log import FaultLog
 from recsys.dataset.fold import fold, is_long
+from recsys.dataset.json_types import report_wrong_types
 from recsys.dataset.raw import NO_ROWS, READERS, RawTable, read_raw
 from recsys.errors import DatasetError, Fault
 
@@ -155,12 +156,13 @@ def _conform(raw: RawTable, columns: tuple[Column, ...], log: FaultLog, now: dat
     """Give every declared column its dtype and default; a column that is missing or wrong as a whole is left out."""
     if raw.frame.is_empty() and not log.faults:
         log.whole("", *NO_ROWS)
+    reported = raw.unreadable if raw.json is None else report_wrong_types(raw.json, columns, log)
     conformed: list[pl.Series | None] = []
     for column in columns:
+        if column.name in reported:
+            continue
         if column.name in raw.frame.columns:
             conformed.append(coerce(raw.frame[column.name], column, log, text=raw.text, now=now))
-        elif column.name in raw.unreadable:
-            continue
         elif column.required:
             log.whole(column.name, "missing column", f"add it: {column.says}")
         else:

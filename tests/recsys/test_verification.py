@@ -17,6 +17,9 @@ Files = dict[str, bytes]
 _CHILD = """
 import ctypes, os, signal, sys, time, types
 from pathlib import Path
+
+sys.modules["recsys.ranker"] = types.ModuleType("recsys.ranker")  # slow to import, and only the real pipeline needs it
+sys.modules["recsys.ranker"].check_model_text = None
 from recsys.errors import BundleError
 from recsys.schema import RankedItem, Ranking
 

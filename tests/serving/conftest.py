@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ SCRIPT = Path(__file__).with_name("length_model.py")
 class Running:
     address: str
     model: Any
+    jobs: Mapping[Any, Any]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +53,7 @@ def running(length_model: Any) -> Iterator[Running]:
     server = RankingServer(ServerConfig(registry=Path("unused"), port=0, threads=4), lambda _: model)
     wait(server.start())
     wait(server.load())
-    yield Running(server.address, model)
+    yield Running(server.address, model, server._servicer._jobs)
     assert wait(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)

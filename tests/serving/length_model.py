@@ -1,13 +1,15 @@
 """A model whose answers are obvious, so that the server's own behaviour can be tested; also a script that serves it.
 
 An item's score is the length of its id. The request's surface says what else happens: "slow" computes for as many
-seconds as the query says, "broken" raises an error that quotes the user. Ids that begin with "new" are unknown.
+seconds as the query says, "held" computes until it is released, "broken" raises an error that quotes the user. Ids that
+begin with "new" are unknown.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,21 +54,25 @@ class LengthModel:
 
     def __init__(self) -> None:
         self.manifest = manifest(GOLDEN)
+        self.bundle_id = self.manifest.bundle_id
         self.providers = ("CPUExecutionProvider",)
         self.asked: list[RankRequest] = []
+        self.release = threading.Event()
 
     def rank(self, request: RankRequest) -> Ranking:
         self.asked.append(request)
         if request.surface == "slow":
             structlog.get_logger().info("computing")
             time.sleep(float(request.query))
+        if request.surface == "held":
+            self.release.wait(30)
         if request.surface == "broken":
             raise KeyError(f"the secret of {request.user_id}")
         ids = [candidate.item_id for candidate in request.candidates]
         best_first = sorted(ids, key=lambda item_id: (-len(item_id), item_id))
         return Ranking(
             request_id=request.request_id,
-            bundle_id=self.manifest.bundle_id,
+            bundle_id=self.bundle_id,
             items=tuple(
                 RankedItem(item_id=item_id, score=float(len(item_id)), click_probability=1 / (1 + len(item_id)))
                 for item_id in best_first[: request.top_k or None]

@@ -54,6 +54,9 @@ class Process:
     def _read(self) -> dict[str, Any]:
         assert self.popen.stderr is not None
         line = self.popen.stderr.readline()
+        # gRPC's own lines are not ours to judge.
+        while line and not line.startswith(("{", "Traceback", "returned")):
+            line = self.popen.stderr.readline()
         return json.loads(line) if line.startswith("{") else {"event": line.strip() or "end of log"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -223,13 +222,14 @@ def test_parallel_requests_get_their_own_answers(client: RankingClient) -> None:
         assert all(pool.map(own, range(400)))
 
 
-def test_a_slow_ranking_does_not_hold_up_another(client: RankingClient) -> None:
-    slow = threading.Thread(target=client.rank, args=("u", ["a"]), kwargs={"surface": "slow", "query": "1"})
-    slow.start()
-    client.rank("u", ["a"])
+def test_a_slow_ranking_does_not_hold_up_another(running: Any, stub: pb_grpc.RankingServiceStub) -> None:
+    slow = stub.Rank.future(pb.RankRequest(surface="held"))
+    stub.Rank(pb.RankRequest(), timeout=10)
 
-    assert slow.is_alive()
-    slow.join()
+    assert not slow.done()
+    running.model.release.set()
+    slow.result(10)
+    running.model.release.clear()
 
 
 def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: RankingClient) -> None:
@@ -247,19 +247,20 @@ def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: R
 def test_a_cancelled_request_that_waits_for_a_thread_is_never_computed(
     running: Any, stub: pb_grpc.RankingServiceStub
 ) -> None:
-    slow = pb.RankRequest(surface="slow", query="0.5", candidates=[ITEM])
-    busy = [stub.Rank.future(slow) for _ in range(4)]  # as many as the server has threads
-    wait_for(lambda: sum(request.surface == "slow" for request in running.model.asked[-4:]) == 4)
+    busy = [stub.Rank.future(pb.RankRequest(surface="held")) for _ in range(4)]  # as many as the server has threads
+    wait_for(lambda: len(running.jobs) == 4)
     with capture_logs() as lines:
-        waiting = stub.Rank.future(pb.RankRequest(request_id="cancelled", candidates=[ITEM]))
-        time.sleep(0.1)
+        waiting = stub.Rank.future(pb.RankRequest(request_id="cancelled"))
+        wait_for(lambda: len(running.jobs) == 5)
         waiting.cancel()
         wait_for(lambda: calls(lines))
+    running.model.release.set()
     for call in busy:
-        call.result()
+        call.result(10)
+    running.model.release.clear()
     stub.Rank(pb.RankRequest(request_id="afterwards"))
 
-    assert calls(lines)[0] == "CANCELLED"
+    assert calls(lines) == ["CANCELLED"]
     assert running.model.asked[-1].request_id == "afterwards"
     assert "cancelled" not in [request.request_id for request in running.model.asked]
 

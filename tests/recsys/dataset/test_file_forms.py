@@ -270,6 +270,23 @@ def test_csv_records_with_too_many_fields_are_named_and_the_rest_is_still_checke
     ]
 
 
+def test_csv_with_a_quote_that_is_never_closed_is_a_fault(save: Save) -> None:
+    directory = save()
+    (directory / "items.parquet").unlink()
+    (directory / "items.csv").write_text('item_id,title\na,Red\nb,"Blue\n' + "c,Oak\n" * 50_000)
+
+    assert said(directory)[0][:3] == ("items.csv", "", 0)
+    assert said(directory)[0][3].startswith("cannot be read to its end")
+
+
+def test_json_nested_without_end_is_a_fault(save: Save) -> None:
+    directory = save()
+    (directory / "items.parquet").unlink()
+    (directory / "items.jsonl").write_text("[" * 100_000 + "\n")
+
+    assert said(directory)[0] == ("items.jsonl", "", 1, "not a JSON object")
+
+
 def test_jsonl_lines_that_are_broken_or_not_utf8_are_named_and_the_rest_is_still_checked(save: Save) -> None:
     directory = save()
     (directory / "items.parquet").unlink()
@@ -294,6 +311,18 @@ def test_jsonl_values_of_the_wrong_type_are_named_by_row(save: Save) -> None:
     assert said(directory) == [
         ("impressions.jsonl", "item_ids", 2, "wrong type: 'b'"),
         ("impressions.jsonl", "clicked", 3, "wrong type: [0.5]"),
+    ]
+
+
+def test_jsonl_values_without_a_common_type_are_named_by_row(save: Save) -> None:
+    directory = save()
+    (directory / "items.parquet").unlink()
+    lines = [{"item_id": "a", "title": "A"}, {"item_id": "b", "title": {"en": "B"}}, {"item_id": "c", "title": ["C"]}]
+    (directory / "items.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+    assert said(directory) == [
+        ("items.jsonl", "title", 2, "wrong type: {'en': 'B'}"),
+        ("items.jsonl", "title", 3, "wrong type: ['C']"),
     ]
 
 

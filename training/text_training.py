@@ -1,0 +1,187 @@
+"""Trains the text model forward in time: on the past, then scores the next slice of the log, then learns on.
+
+Each list is scored by a model that stopped before it, or not at all, so the ranker meets text scores as it will in
+service (prequential evaluation, Dawid 1984; out-of-time stacking). What is served has learned from the whole log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import load_file, save
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save as save_tensors
+
+from recsys.catalog import Catalog
+from recsys.features import FeatureState
+from recsys.files import write_file
+from recsys.lists import Lists
+from recsys.schema import TEXT_OUTPUTS, ItemText
+from recsys.text.tokens import ItemTokenizer, Tokens
+from training.backbone import layers_of, load_backbone, load_tokenizer, with_lora
+from training.click_model import ClickHead, ClickModelConfig, ItemEncoder
+from training.click_predictor import ClickPredictor, prepare_head
+from training.config import TrainConfig
+from training.finetune import FinetuneConfig, finetune, score_lists
+from training.fit_ranker import TextScores
+from training.text_lists import Rows, TextLists
+
+Tell = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedText:
+    """The text model to serve, the out-of-time scores for the ranker, and what each slice was measured at."""
+
+    predictor: ClickPredictor
+    tokenizer_json: bytes
+    tokens: Tokens
+    scores: TextScores
+    lists: TextLists
+    metrics: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingLists:
+    """The log that a job learns from: encoded lists in time order, clicks per item [R], weight per list [L]."""
+
+    lists: Lists
+    clicked: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float32]
+
+
+def train_text(
+    catalog: Catalog, state: FeatureState, log: TrainingLists, config: TrainConfig, work: Path, tell: Tell
+) -> TrainedText:
+    """Fine-tune slice by slice; what an earlier, interrupted run finished in ``work`` is not done again."""
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(config.text.backbone)
+    texts, query_rows = _with_queries(catalog, log.lists)
+    tokens = ItemTokenizer(tokenizer, config.text.tokens).encode(texts)
+    histories = state.histories(log.lists, config.text.history_length, skips=config.text.skips)
+    lists = TextLists(log.lists, histories, log.clicked, pad=len(texts), query_rows=query_rows, weight=log.weight)
+    predictor = _build(tokens, config, float(log.clicked.mean()))
+    values = np.full((len(log.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
+    trained_until = np.full(len(log.lists), -1, np.int64)
+    metrics: dict[str, dict[str, float]] = {}
+    ends = [int(share * len(log.lists)) for share in (*config.slices, 1.0)]
+    for number, (end, following) in enumerate(zip(ends, [*ends[1:], None], strict=True), start=1):
+        known = np.arange(_whole_moments(log.lists.ts, end))
+        name = f"text-{number}"
+        metrics[name] = _train_slice(predictor, lists, known, config, work / name, first=number == 1, tell=tell)
+        if following is not None:
+            ahead = np.arange(len(known), _whole_moments(log.lists.ts, following))
+            values[np.isin(log.lists.list_of_row, ahead)] = score_lists(predictor, lists, ahead)
+            trained_until[ahead] = log.lists.ts[known[-1]] if len(known) else -1
+    return TrainedText(
+        predictor=predictor,
+        tokenizer_json=tokenizer.to_str().encode(),
+        tokens=tokens,
+        scores=TextScores(values=values, trained_until=trained_until),
+        lists=lists,
+        metrics=metrics,
+    )
+
+
+def _build(tokens: Tokens, config: TrainConfig, click_rate: float) -> ClickPredictor:
+    tune = config.finetune
+    backbone = load_backbone(config.text.backbone, dropout=tune.dropout)
+    if tune.lora_rank:
+        backbone = with_lora(backbone, tune.lora_rank)
+    model = ClickModelConfig(
+        dimensions=config.text.dimensions, history_length=config.text.history_length, dropout=tune.dropout
+    )
+    head = ClickHead(model)
+    prepare_head(head, click_rate)
+    frozen = 0 if tune.lora_rank else tune.frozen_layers
+    predictor = ClickPredictor(ItemEncoder(backbone, model), head, tokens, frozen_layers=frozen, bce=tune.bce)
+    if torch.cuda.is_available():
+        predictor.to("cuda")
+    with predictor.precision(tune.bf16):
+        predictor.start_from_backbone()
+    return predictor
+
+
+def _train_slice(
+    predictor: ClickPredictor,
+    lists: TextLists,
+    known: Rows,
+    config: TrainConfig,
+    work: Path,
+    *,
+    first: bool,
+    tell: Tell,
+) -> dict[str, float]:
+    """Train on some lists, or take up what an earlier run left in ``work``."""
+    weights, figures = work / "model.safetensors", work / "figures.safetensors"
+    if weights.is_file() and figures.is_file():
+        predictor.load_state_dict(load_tensors(weights))
+        return {name: float(value) for name, value in load_file(figures).items()}
+    epochs = config.finetune.epochs if first else config.continued_epochs
+    tune = config.finetune.model_copy(update={"epochs": epochs, "seed": config.seed})
+    # The newest tenth judges; without it nothing could be said of the model, and early stopping would be blind.
+    judged = max(1, len(known) // 10) if tune.patience else 0
+    training, validation = known[: len(known) - judged], known[len(known) - judged :]
+    if first and config.warm_epochs:
+        warm = tune.model_copy(update={"epochs": config.warm_epochs, "patience": 0})
+        _warm_up(predictor, lists, training, warm, work, tell)
+    metrics = finetune(
+        predictor,
+        lists,
+        training=training,
+        validation=validation,
+        config=tune,
+        output=work / "run",
+        progress=lambda share, text: tell(work.name, share, text),
+    )
+    work.mkdir(parents=True, exist_ok=True)
+    write_file(weights, save_tensors({name: part.contiguous() for name, part in predictor.state_dict().items()}))
+    write_file(figures, save({name: np.array(value) for name, value in metrics.items()}))
+    return metrics
+
+
+def _warm_up(
+    predictor: ClickPredictor, lists: TextLists, training: Rows, tune: FinetuneConfig, work: Path, tell: Tell
+) -> None:
+    """Train pooling, projection and head on the frozen backbone first, so that their noise does not spoil it.
+
+    Linear probing, then fine-tuning: Kumar et al., ICLR 2022. All layers' activations are cached, so it is quick.
+    """
+    with predictor.frozen(len(layers_of(predictor.encoder.backbone))):
+        finetune(
+            predictor,
+            lists,
+            training=training,
+            validation=training[:0],
+            config=tune,
+            output=work / "warm",
+            progress=lambda share, text: tell(f"{work.name} (head)", share, text),
+        )
+
+
+def _with_queries(catalog: Catalog, lists: Lists) -> tuple[list[ItemText], npt.NDArray[np.int32]]:
+    """Put the distinct queries behind the catalog's texts; return the texts and each list's query row, -1 without."""
+    asked = sorted({query for query in lists.queries if query})
+    row = {query: len(catalog) + place for place, query in enumerate(asked)}
+    texts = [*catalog.texts(), *(ItemText(title=query) for query in asked)]
+    return texts, np.array([row.get(query, -1) for query in lists.queries], np.int32)
+
+
+def _whole_moments(ts: npt.NDArray[np.int64], end: int) -> int:
+    """Move a border so that lists of one moment stay together."""
+    return int(np.searchsorted(ts, ts[end - 1], side="right")) if 0 < end < len(ts) else end
+
+
+def weights_fingerprint(predictor: ClickPredictor) -> str:
+    """Hash the trained weights; names the text model in the manifest."""
+    digest = hashlib.sha256()
+    for name, part in sorted(predictor.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
