@@ -1,1 +1,46 @@
-"""cli"""
+"""The command line: the one place that knows training and serving both."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from recsys.cli import ask, bundles, data, demo, learn, scoring, service
+from recsys.cli.console import fail
+from recsys.errors import RecsysError
+
+app = typer.Typer(
+    name="recsys",
+    help="A ranking service that reads: train on a click log, publish a bundle, serve rankings over gRPC.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("import")(data.import_)
+app.command("simulate")(data.simulate)
+app.command("validate")(data.validate)
+app.command("train")(learn.train)
+app.command("evaluate")(learn.evaluate)
+app.add_typer(bundles.app, name="bundle")
+app.command("serve")(service.serve)
+app.command("rank")(ask.rank)
+app.command("explain")(ask.explain)
+app.command("score")(scoring.score)
+app.command("doctor")(service.doctor)
+
+
+def main() -> None:
+    """Run a command; what the product refuses becomes one readable message and exit code 1."""
+    try:
+        app()
+    except RecsysError as error:
+        fail(error)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

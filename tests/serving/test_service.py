@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -212,59 +210,6 @@ def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient)
     assert not any(secret in str(lines) for secret in ("user-7", "item-7", "query-7"))
 
 
-def test_parallel_requests_get_their_own_answers(client: RankingClient) -> None:
-    def own(n: int) -> bool:
-        ids = [f"{n}-{i}" for i in range(n % 7 + 1)]
-        ranking = client.rank(f"u{n}", ids, request_id=f"r{n}")
-        return ranking.request_id == f"r{n}" and {item.item_id for item in ranking.items} == set(ids)
-
-    with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(own, range(400)))
-
-
-def test_a_slow_ranking_does_not_hold_up_another(running: Any, stub: pb_grpc.RankingServiceStub) -> None:
-    slow = stub.Rank.future(pb.RankRequest(surface="held"))
-    stub.Rank(pb.RankRequest(), timeout=10)
-
-    assert not slow.done()
-    running.model.release.set()
-    slow.result(10)
-    running.model.release.clear()
-
-
-def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: RankingClient) -> None:
-    with grpc.insecure_channel(running.address) as channel, capture_logs() as lines:
-        message = pb.RankRequest(surface="slow", query="0.5", candidates=[ITEM])
-        with pytest.raises(grpc.RpcError) as caught:
-            pb_grpc.RankingServiceStub(channel).Rank(message, timeout=0.1)
-        assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
-        wait_for(lambda: calls(lines))
-
-    assert calls(lines) == ["DEADLINE_EXCEEDED"]
-    assert client.rank("u", ["a"]).items
-
-
-def test_a_cancelled_request_that_waits_for_a_thread_is_never_computed(
-    running: Any, stub: pb_grpc.RankingServiceStub
-) -> None:
-    busy = [stub.Rank.future(pb.RankRequest(surface="held")) for _ in range(4)]  # as many as the server has threads
-    wait_for(lambda: len(running.jobs) == 4)
-    with capture_logs() as lines:
-        waiting = stub.Rank.future(pb.RankRequest(request_id="cancelled"))
-        wait_for(lambda: len(running.jobs) == 5)
-        waiting.cancel()
-        wait_for(lambda: calls(lines))
-    running.model.release.set()
-    for call in busy:
-        call.result(10)
-    running.model.release.clear()
-    stub.Rank(pb.RankRequest(request_id="afterwards"))
-
-    assert calls(lines) == ["CANCELLED"]
-    assert running.model.asked[-1].request_id == "afterwards"
-    assert "cancelled" not in [request.request_id for request in running.model.asked]
-
-
 def test_the_model_describes_itself(client: RankingClient) -> None:
     info = client.model_info()
 
@@ -292,14 +237,3 @@ def test_reflection_tells_tools_the_methods(running: Any) -> None:
         assert SERVICE in database.get_services()
         file = database.FindFileContainingSymbol(SERVICE)
     assert [method.name for method in file.service[0].method] == ["Rank", "GetModelInfo"]
-
-
-def calls(lines: Any) -> list[str]:
-    return [line["code"] for line in lines if line["event"] == "call"]
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
