@@ -55,17 +55,18 @@ class ItemEncoder(nn.Module):
         """Return unit vectors [I, D] and item-only click logits [I]; field -1 marks padding."""
         mask = fields >= 0
         hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.pool(hidden, fields)
+        return self.outputs(self.pool(hidden, fields))
 
-    def pool(self, hidden: Tensor, fields: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool the backbone's last hidden states into vectors [I, D] and click logits [I]."""
+    def pool(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Pool the backbone's last hidden states [I, T, W] over the tokens; returns [I, W]."""
         mask = fields >= 0
-        fields = fields.clamp(min=0)
-        width = hidden.shape[-1]
-        logits = (hidden @ self.field_query.T) / math.sqrt(width) + self.field_bias
-        logits = logits.gather(-1, fields.unsqueeze(-1)).squeeze(-1).float()
+        logits = (hidden @ self.field_query.T) / math.sqrt(hidden.shape[-1]) + self.field_bias
+        logits = logits.gather(-1, fields.clamp(min=0).unsqueeze(-1)).squeeze(-1).float()
         weights = torch.softmax(logits.masked_fill(~mask, NEGATIVE_INFINITY), dim=-1)
-        pooled = (weights.unsqueeze(1).to(hidden.dtype) @ hidden).squeeze(1).float()
+        return (weights.unsqueeze(1).to(hidden.dtype) @ hidden).squeeze(1).float()
+
+    def outputs(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn pooled states [I, W] into unit vectors [I, D] and item-only click logits [I]."""
         vectors = F.normalize(self.project(pooled).float(), dim=-1)
         return vectors, (self.click(pooled) * self.click_out).sum(-1).float()
 

@@ -37,6 +37,7 @@ class ClickPredictor(nn.Module):
         self.frozen_layers = frozen_layers
         self._tokens = tokens
         self._lower: Tensor | None = None
+        self._pooled: Tensor | None = None
         dimensions = encoder.project.out_features
         self.register_buffer("vectors", torch.zeros(len(tokens) + 1, dimensions))
         self.register_buffer("item_logits", torch.zeros(len(tokens) + 1))
@@ -46,20 +47,20 @@ class ClickPredictor(nn.Module):
     item_logits: Tensor
 
     @contextmanager
-    def frozen(self, layers: int) -> Iterator[None]:
-        """Freeze at least so many lower layers for a while."""
-        before = self.frozen_layers
+    def probing(self) -> Iterator[None]:
+        """Train for a while only what stands on the backbone: its mean-pooled output is computed once and kept."""
         learning = {name: part.requires_grad for name, part in self.named_parameters()}
-        self.frozen_layers, self._lower = max(layers, before), None
-        self._freeze()
+        for part in (*self.encoder.backbone.parameters(), self.encoder.field_query, self.encoder.field_bias):
+            part.requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
+        self._pooled = self._pool_all()
         try:
             yield
         finally:
-            self.frozen_layers, self._lower = before, None
+            self._pooled = None
             for name, part in self.named_parameters():
                 part.requires_grad_(learning[name])
 
-    def precision(self, bf16: bool) -> torch.autocast:
+    def precision(self, *, bf16: bool) -> torch.autocast:
         """Return the context in which to compute outside of a trainer."""
         return torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=bf16)
 
@@ -78,6 +79,9 @@ class ClickPredictor(nn.Module):
 
     def encode(self, rows: Rows, budget: int = ENCODE_BUDGET) -> tuple[Tensor, Tensor, Tensor]:
         """Encode some texts, shortest first; return their rows, vectors and item-only logits, in that order."""
+        if self._pooled is not None:
+            chosen = torch.from_numpy(rows).to(self.vectors.device)
+            return chosen, *self.encoder.outputs(self._pooled[chosen])
         parts = [(part, *self._encode_batch(part)) for part in self._buckets(rows, budget)]
         order = torch.from_numpy(np.concatenate([part for part, _, _ in parts])).to(self.vectors.device)
         return order, torch.cat([vectors for _, vectors, _ in parts]), torch.cat([logits for _, _, logits in parts])
@@ -102,14 +106,21 @@ class ClickPredictor(nn.Module):
 
     @torch.no_grad()
     def start_from_backbone(self) -> None:
-        """Turn the projection to the principal axes of the catalog's mean-pooled vectors, keeping their cosines."""
-        self.eval()
-        pooled = torch.cat(
-            [_mean(*self._hidden(part)) for part in self._buckets(np.arange(len(self._tokens)), 2 * ENCODE_BUDGET)]
-        )
-        pooled = F.normalize(pooled, dim=-1)
+        """Turn the projection to the principal axes of the catalog's pooled vectors, keeping their cosines."""
+        pooled = F.normalize(self._pool_all(), dim=-1)
         _, axes = torch.linalg.eigh(pooled.T @ pooled)  # eigenvalues ascend
         self.encoder.project.weight.copy_(axes.T.flip(0)[: self.encoder.project.out_features])
+
+    @torch.no_grad()
+    def _pool_all(self) -> Tensor:
+        """Pool every text as the encoder stands; shape [I, W], in row order."""
+        training = self.training
+        self.eval()
+        pooled = torch.empty(len(self._tokens), self.encoder.project.in_features, device=self.vectors.device)
+        for rows in self._tokens.batches(2 * ENCODE_BUDGET):
+            pooled[torch.from_numpy(rows)] = self.encoder.pool(*self._hidden(rows))
+        self.train(training)
+        return pooled
 
     def _score(
         self, table: Tensor, logits: Tensor, candidates: Tensor, history: Tensor, actions: Tensor, ages: Tensor
@@ -141,8 +152,7 @@ class ClickPredictor(nn.Module):
 
     def _encode_batch(self, rows: Rows) -> tuple[Tensor, Tensor]:
         hidden, fields = self._hidden(rows)
-        pooled: tuple[Tensor, Tensor] = self.encoder.pool(hidden, fields)
-        return pooled
+        return self.encoder.outputs(self.encoder.pool(hidden, fields))
 
     def _hidden(self, rows: Rows) -> tuple[Tensor, Tensor]:
         ids, fields = (torch.from_numpy(part).to(self.vectors.device) for part in self._tokens.padded(rows))
@@ -221,11 +231,6 @@ def prepare_head(head: ClickHead, click_rate: float) -> None:
 def _attention_mask(fields: Tensor) -> Tensor:
     width = fields.shape[1]
     return (fields >= 0)[:, None, None, :].expand(-1, 1, width, -1)
-
-
-def _mean(hidden: Tensor, fields: Tensor) -> Tensor:
-    mask = (fields >= 0).unsqueeze(-1)
-    return (hidden.float() * mask).sum(1) / mask.sum(1)
 
 
 def _gathered(part: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ LIMITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParitySample:
-    """Lists to judge on: the trained model's click logits [R], which were clicked [R], and where lists begin [L + 1]."""
+    """Lists to judge on: the trained model's click logits [R], clicks [R], and where lists begin [L + 1]."""
 
     logits: npt.NDArray[np.float32]
     clicked: npt.NDArray[np.bool_]

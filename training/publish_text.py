@@ -1,4 +1,4 @@
-"""From the trained text model to the files of a bundle: graphs that passed the parity gate, and the catalog's vectors."""
+"""From the trained text model to a bundle's files: graphs that passed the parity gate, and the catalog's vectors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _logits_with(
 
 
 def _drift(text: TrainedText, chosen: Rows) -> dict[str, float]:
-    """Compare the served model's click logits with the out-of-time ones that the ranker learned from, on the same lists."""
+    """Compare the served model's click logits with the out-of-time ones that the ranker learned from, same lists."""
     inside = np.isin(text.lists.lists.list_of_row, chosen)
     before, now = text.scores.values[inside, 0], score_lists(text.predictor, text.lists, chosen)[:, 0]
     both = ~np.isnan(before) & ~np.isnan(now)

@@ -57,6 +57,12 @@ class TextLists:
         """Count the lists."""
         return len(self.lists)
 
+    def rows(self, chosen: Rows) -> Rows:
+        """Return where the items of some lists stand, one list after the other; shape [their items]."""
+        start, length = self.lists.offsets[chosen], self.lists.lengths[chosen]
+        before = np.cumsum(length) - length
+        return np.arange(int(length.sum())) + np.repeat(start - before, length)
+
     def batch(self, chosen: Rows, *, shown: int = 0, rng: np.random.Generator | None = None) -> ListBatch:
         """Cut some lists into rectangles.
 
@@ -102,7 +108,7 @@ class ItemIndex:
         )
 
     def touching(self, items: Rows, limit: int, rng: np.random.Generator) -> Rows:
-        """Draw up to ``limit`` lists that teach something about the items, three times as often where one was clicked."""
+        """Draw up to ``limit`` lists that teach something about the items, thrice as often where one was clicked."""
         clicked, other = np.unique(_gather(self._clicked, items)), np.unique(_gather(self._other, items))
         lists = np.unique(np.concatenate([clicked, other]))
         if len(lists) <= limit:

@@ -24,13 +24,16 @@ from recsys.files import write_file
 from recsys.lists import Lists
 from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.tokens import ItemTokenizer, Tokens
-from training.backbone import layers_of, load_backbone, load_tokenizer, with_lora
+from training.backbone import load_backbone, load_tokenizer, with_lora
 from training.click_model import ClickHead, ClickModelConfig, ItemEncoder
 from training.click_predictor import ClickPredictor, prepare_head
 from training.config import TrainConfig
 from training.finetune import FinetuneConfig, finetune, score_lists
 from training.fit_ranker import TextScores
 from training.text_lists import Rows, TextLists
+
+# Lists of one step of the head's warm-up.
+WARM_LISTS = 64
 
 Tell = Callable[[str, float, str], None]
 
@@ -103,7 +106,7 @@ def _build(tokens: Tokens, config: TrainConfig, click_rate: float) -> ClickPredi
     predictor = ClickPredictor(ItemEncoder(backbone, model), head, tokens, frozen_layers=frozen, bce=tune.bce)
     if torch.cuda.is_available():
         predictor.to("cuda")
-    with predictor.precision(tune.bf16):
+    with predictor.precision(bf16=tune.bf16):
         predictor.start_from_backbone()
     return predictor
 
@@ -129,7 +132,9 @@ def _train_slice(
     judged = max(1, len(known) // 10) if tune.patience else 0
     training, validation = known[: len(known) - judged], known[len(known) - judged :]
     if first and config.warm_epochs:
-        warm = tune.model_copy(update={"epochs": config.warm_epochs, "patience": 0})
+        warm = tune.model_copy(
+            update={"epochs": config.warm_epochs, "patience": 0, "batch": "lists", "lists_per_step": WARM_LISTS}
+        )
         _warm_up(predictor, lists, training, warm, work, tell)
     metrics = finetune(
         predictor,
@@ -149,11 +154,11 @@ def _train_slice(
 def _warm_up(
     predictor: ClickPredictor, lists: TextLists, training: Rows, tune: FinetuneConfig, work: Path, tell: Tell
 ) -> None:
-    """Train pooling, projection and head on the frozen backbone first, so that their noise does not spoil it.
+    """Train projection and head on the backbone as it is first, so that their noise does not spoil it.
 
-    Linear probing, then fine-tuning: Kumar et al., ICLR 2022. All layers' activations are cached, so it is quick.
+    Linear probing, then fine-tuning: Kumar et al., ICLR 2022. Pooled outputs are kept, so it is quick.
     """
-    with predictor.frozen(len(layers_of(predictor.encoder.backbone))):
+    with predictor.precision(bf16=tune.bf16), predictor.probing():
         finetune(
             predictor,
             lists,

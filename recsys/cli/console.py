@@ -65,8 +65,8 @@ class StageProgress:
 def stages() -> Iterator[StageProgress]:
     """Show a job's stages while the block runs."""
     columns = (
-        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<16}"), BarColumn(), TaskProgressColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[remark]}"),
+        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<16}"), BarColumn(),
+        TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[remark]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         told = StageProgress(progress)

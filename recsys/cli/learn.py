@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from recsys.cli.console import console, counting, stages, write_json
 from recsys.cli.data import JsonOption
 from recsys.dataset import read_dataset
 from recsys.registry import resolve
+
+if TYPE_CHECKING:
+    from training.evaluation import Evaluation
 
 DatasetArgument = Annotated[Path, typer.Argument(help="The dataset directory.")]
 
@@ -49,9 +52,19 @@ def evaluate(
     seed: int = 0,
 ) -> None:
     """Measure a bundle on a dataset's test lists, beside its baselines, with intervals and slices."""
+    from training.report import write_report  # noqa: PLC0415
+
+    evaluation = measure(bundle, dataset, draws=draws, seed=seed)
+    write_json(json_file, evaluation.to_json())
+    if html is not None:
+        write_report(evaluation, html)
+        console.print(f"[green]✓[/] {html}")
+
+
+def measure(bundle: Path, dataset: Path, *, draws: int = 1_000, seed: int = 0) -> Evaluation:
+    """Evaluate with a progress bar, and print the tables."""
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
     from training.evaluate import evaluate as run  # noqa: PLC0415
-    from training.report import write_report  # noqa: PLC0415
 
     pipeline = RankingPipeline.load(resolve(bundle))
     tables = read_dataset(dataset)
@@ -59,7 +72,4 @@ def evaluate(
         evaluation = run(pipeline, tables, seed=seed, draws=draws, progress=progress)
     for table in evaluation.tables():
         console.print(table)
-    write_json(json_file, evaluation.to_json())
-    if html is not None:
-        write_report(evaluation, html)
-        console.print(f"[green]✓[/] {html}")
+    return evaluation

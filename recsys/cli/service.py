@@ -25,7 +25,8 @@ def serve(
     from serving.server import run_server  # noqa: PLC0415
 
     given = {
-        "registry": registry, "host": host, "port": port, "threads": threads, "grace_s": grace, "reflection": reflection,
+        "registry": registry, "host": host, "port": port,
+        "threads": threads, "grace_s": grace, "reflection": reflection,
     }  # fmt: skip
     run_server(ServerConfig.read(**{name: value for name, value in given.items() if value is not None}))
 

@@ -122,7 +122,7 @@ def _assemble(sources: dict[str, _Source], now: datetime) -> tuple[Dataset | Non
 def _items(source: _Source, now: datetime) -> pl.DataFrame | None:
     if source.raw is None:
         return None
-    items = _conform(source.raw, ITEMS, source.log, now)
+    items = conform(source.raw, ITEMS, source.log, now)
     declared = {column.name for column in ITEMS}
     extra = [series for series in source.raw.frame.iter_columns() if series.name not in declared]
     attributes = [coerce_attribute(series, source.log, text=source.raw.text) for series in extra]
@@ -134,7 +134,7 @@ def _impressions(source: _Source, known: pl.Series | None, now: datetime) -> pl.
     if source.raw is None:
         return None
     long = is_long(source.raw.frame.columns)
-    frame = _conform(source.raw, SHOWN if long else IMPRESSIONS, source.log, now)
+    frame = conform(source.raw, SHOWN if long else IMPRESSIONS, source.log, now)
     if frame.is_empty():
         return None
     (check_shown if long else check_impressions)(frame, known, source.log)
@@ -147,12 +147,12 @@ def _impressions(source: _Source, known: pl.Series | None, now: datetime) -> pl.
 def _events(source: _Source, known: pl.Series | None, now: datetime) -> pl.DataFrame:
     if source.raw is None or (source.raw.frame.is_empty() and source.raw.frame.columns):
         return empty_frame(EVENTS)
-    events = _conform(source.raw, EVENTS, source.log, now)
+    events = conform(source.raw, EVENTS, source.log, now)
     check_events(events, known, source.log)
     return events if source.log.faults else events.sort("ts", "event_id")
 
 
-def _conform(raw: RawTable, columns: tuple[Column, ...], log: FaultLog, now: datetime) -> pl.DataFrame:
+def conform(raw: RawTable, columns: tuple[Column, ...], log: FaultLog, now: datetime) -> pl.DataFrame:
     """Give every declared column its dtype and default; a column that is missing or wrong as a whole is left out."""
     if raw.frame.is_empty() and not log.faults:
         log.whole("", *NO_ROWS)
