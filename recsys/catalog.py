@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys.schema import ItemText
+from recsys.schema import MAX_TEXT_BYTES, ItemText
 
 # The columns of an item table that the product itself gives a meaning; all others are attributes.
 ITEM_COLUMNS = ("item_id", "title", "description", "category", "tags", "published_at")
@@ -32,15 +32,33 @@ class Catalog:
         return np.array([row.get(item_id, -1) for item_id in item_ids], dtype=np.int32)
 
     def texts(self, rows: Sequence[int] | None = None) -> list[ItemText]:
-        """Return what the items say, in row order or in the order of ``rows``."""
+        """Return what the items say, in row order or in the order of ``rows``.
+
+        String and list attributes (a brand, a director) are read as further tags, unless the category says them.
+        """
         frame = self.items if rows is None else self.items[list(rows)]
-        columns = (frame["title"], frame["description"], frame["category"], frame["tags"])
+        schema = frame.schema
+        words = [name for name in self.attributes if schema[name] in (pl.String, pl.List(pl.String))]
+        columns = [frame[name].to_list() for name in ("title", "description", "category", "tags", *words)]
         return [
-            ItemText(title=title, description=description, category=category, tags=tuple(tags))
-            for title, description, category, tags in zip(*columns, strict=True)
+            ItemText(title=title, description=description, category=category, tags=_tags(category, tags, further))
+            for title, description, category, tags, *further in zip(*columns, strict=True)
         ]
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Name the item table's further columns, in table order."""
         return tuple(name for name in self.items.columns if name not in ITEM_COLUMNS)
+
+
+def _tags(category: str, tags: list[str], further: list[str | list[str] | None]) -> tuple[str, ...]:
+    said = list(tags)
+    for value in further:
+        said.extend([value] if isinstance(value, str) else value or [])
+    kept: list[str] = []
+    room = MAX_TEXT_BYTES
+    for tag in dict.fromkeys(said):
+        room -= len(tag.encode()) + 1
+        if tag and tag not in category and room >= 0:
+            kept.append(tag)
+    return tuple(kept)

@@ -37,7 +37,8 @@ def _name(path: Path) -> str:
 def _tracked() -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout, so nothing says which files are the project's")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -122,7 +123,9 @@ def _locked() -> dict[str, list[Requirement]]:
 
 
 def test_the_lock_pins_one_version_of_each_package() -> None:
-    loose = [str(pin) for pins in _locked().values() for pin in pins if not re.fullmatch(r"==[\w.]+", str(pin.specifier))]
+    loose = [
+        str(pin) for pins in _locked().values() for pin in pins if not re.fullmatch(r"==[\w.]+", str(pin.specifier))
+    ]
 
     assert loose == []
     assert [name for name, pins in _locked().items() if len(pins) > 1] == []
@@ -147,12 +150,15 @@ def test_the_lock_fits_every_dependency_in_pyproject() -> None:
 
 
 def test_files_that_documents_name_exist() -> None:
-    named = re.compile(r"(?:`|\]\()((?:\.\./)*(?:recsys|training|serving|proto|tests|benchmarks|docs|examples)/[\w./-]+)[`)#]")
-    missing = []
-    for document in DOCUMENTS:
-        for path in named.findall(document.read_text(encoding="utf-8")):
-            if not (ROOT / path).exists() and not (document.parent / path).exists():
-                missing.append(f"{_name(document)}: {path}")
+    named = re.compile(
+        r"(?:`|\]\()((?:\.\./)*(?:recsys|training|serving|proto|tests|benchmarks|docs|examples)/[\w./-]+)[`)#]"
+    )
+    missing = [
+        f"{_name(document)}: {path}"
+        for document in DOCUMENTS
+        for path in named.findall(document.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists() and not (document.parent / path).exists()
+    ]
 
     assert missing == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def load_backbone(name: str, *, dropout: float, attention: str = "sdpa") -> nn.M
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot load the backbone {folder!r}; name a folder or a Hugging Face model") from error
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # attention pooling takes its place
+        model.pooler = None  # type: ignore[assignment]  # attention pooling takes its place
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
@@ -78,7 +79,9 @@ def layers_of(backbone: nn.Module) -> nn.ModuleList:
 def with_lora(backbone: nn.Module, rank: int) -> nn.Module:
     """Wrap the backbone's attention in LoRA adapters (Hu et al. 2021); only they are trained."""
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=["query", "key", "value"])
-    return get_peft_model(backbone, config)  # type: ignore[no-any-return, arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that will go
+        return get_peft_model(backbone, config)  # type: ignore[no-any-return]
 
 
 def merge_lora(backbone: nn.Module) -> nn.Module:

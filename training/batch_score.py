@@ -1,51 +1,21 @@
 """Batch scoring: a catalog's vectors and click probabilities, or the server's ranking of stored requests, to Parquet.
 
 A table is checked from end to end before the first shard is written: with one bad row in it nothing is scored, so that
-nothing is lost silently. Only ids are compared within a shard alone; an id that comes again in another is scored again.
+nothing is lost silently. Ids are compared within a shard; one that comes again in another shard is scored again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import polars as pl
-from pydantic import JsonValue
-
 from recsys.bundle import read_bundle, read_manifest
-from recsys.errors import ConfigError
-from recsys.files import fsync_directory
 from recsys.pipeline import RankingPipeline
-from recsys.schema import MAX_HISTORY, Candidate, HistoryEntry, RankRequest
-from training.item_scorer import ItemScorer
-from training.shards import Shards, file_sha256
-from training.stored_table import ITEM_TEXTS, REQUESTS, Form, open_table
+from training.item_scorer import ItemScorer, encoder_file, words_read
+from training.list_scorer import ListScorer
+from training.score_job import Progress, Scored, ScoreJob, run_job
+from training.stored_table import REQUESTS, item_form
 
-Progress = Callable[[int, int], None]
-"""Told rows done and rows in all; the first call counts what was there already, so time only what comes after it."""
-
-Tell = Callable[[int], None]
-ScorePart = Callable[[pl.DataFrame, Tell], pl.DataFrame]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """What a job left in its directory, and how fast this run was; ``shards_kept`` were there already."""
-
-    bundle_id: str
-    rows: int
-    shards: int
-    shards_kept: int
-    seconds: float
-    rows_per_second: float
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        kept = f" ({self.shards_kept:,} of them there already)" if self.shards_kept else ""
-        pace = f", {self.rows_per_second:,.0f} rows/s" if self.rows_per_second else ""
-        return f"{self.rows:,} rows in {self.shards:,} shards{kept} by bundle {self.bundle_id}{pace}"
+__all__ = ["Progress", "Scored", "score_items", "score_lists"]
 
 
 def score_items(
@@ -61,7 +31,8 @@ def score_items(
 
     Args:
         bundle_dir: the bundle.
-        items_file: an item table (.parquet, .csv, .jsonl): item_id, title, [description, category, tags].
+        items_file: an item table (.parquet, .csv, .jsonl): item_id, title, [description, category, tags], and what
+            texts and lists of texts the bundle's own items have.
         out_dir: takes ``part-NNNNN.parquet`` and, last, ``_SUCCESS``; the same call again makes only what is missing.
         precision: fp32, int8 or fp16 for texts that the bundle holds no vector of.
         shard_rows: rows per shard, the unit of memory and of lost work.
@@ -72,11 +43,17 @@ def score_items(
         ConfigError: ``out_dir`` holds something else.
         BundleError: the bundle is damaged or has no encoder of this precision.
     """
-    ItemScorer.check(read_manifest(bundle_dir), precision)
-    job = _Job(
-        kind="items", form=ITEM_TEXTS, bundle_dir=bundle_dir, file=items_file, out=out_dir, shard_rows=shard_rows
+    bundle = read_bundle(bundle_dir)
+    encoder_file(bundle.manifest, precision)  # says at once that there is none
+    job = ScoreJob(
+        kind="items",
+        form=item_form(words_read(bundle)),
+        bundle_id=bundle.manifest.bundle_id,
+        file=items_file,
+        out=out_dir,
+        shard_rows=shard_rows,
     )
-    return _run(job, {"precision": precision}, lambda: ItemScorer(read_bundle(bundle_dir), precision), progress)
+    return run_job(job, {"precision": precision}, lambda: ItemScorer(bundle, precision), progress)
 
 
 def score_lists(
@@ -104,26 +81,12 @@ def score_lists(
         ConfigError: ``out_dir`` holds something else.
         BundleError: the bundle is damaged.
     """
-    job = _Job(kind="lists", form=REQUESTS, bundle_dir=bundle_dir, file=lists_file, out=out_dir, shard_rows=shard_rows)
-    return _run(job, {}, lambda: _ListScorer(RankingPipeline.load(bundle_dir)), progress)
-
-
-class _ListScorer:
-    """Ranks a part of a table of stored requests, one by one as they would be asked."""
-
-    def __init__(self, pipeline: RankingPipeline) -> None:
-        self._pipeline = pipeline
-
-    def __call__(self, lists: pl.DataFrame, tell: Tell) -> pl.DataFrame:
-        rankings = []
-        for row in lists.iter_rows(named=True):
-            rankings.append(self._pipeline.rank(_request(row)))
-            tell(1)
-        schema = {
-            "request_id": pl.String(),
-            "bundle_id": pl.String(),
-            "item_ids": pl.List(pl.String()),
-            "scores": pl.List(pl.Float64()),
-            "click_probabilities": pl.List(pl.Float64()),
-            "text_coverage": pl.Float64(),
-        }
+    job = ScoreJob(
+        kind="lists",
+        form=REQUESTS,
+        bundle_id=read_manifest(bundle_dir).bundle_id,
+        file=lists_file,
+        out=out_dir,
+        shard_rows=shard_rows,
+    )
+    return run_job(job, {}, lambda: ListScorer(RankingPipeline.load(bundle_dir)), progress)

@@ -75,9 +75,9 @@ class ClickHead(nn.Module):
     """Match of each candidate with the user's history; a candidate never sees another candidate.
 
     Each candidate attends to the history by cosine, and by a learned affinity ("goes with", not only "looks like")
-    that starts at zero; action, reversed position and age shift the attention. From it come the attended cosine and u, the
-    history as this candidate sees it. match = attended, maximum and mean cosine, each with a learned weight, plus an MLP
-    on [u, c, u * c].
+    that starts at zero; action, reversed position and age shift the attention. From it come the attended cosine and
+    u, the history as this candidate sees it. match = attended, maximum and mean cosine, each with a learned weight,
+    plus an MLP on [u, c, u * c].
     """
 
     def __init__(self, config: ClickModelConfig) -> None:

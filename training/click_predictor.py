@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own convention
 
+from recsys.schema import TEXT_OUTPUTS
 from recsys.text.tokens import Tokens
 from training.backbone import layers_of
 from training.click_model import NEGATIVE_INFINITY, ClickHead, ItemEncoder
 from training.text_lists import ListBatch, Rows
 
 ENCODE_BUDGET = 8_192
+TEXT_LOGIT, MATCH_LOGIT = TEXT_OUTPUTS.index("text_logit"), TEXT_OUTPUTS.index("match_logit")
 
 
 class ClickPredictor(nn.Module):
@@ -65,17 +67,27 @@ class ClickPredictor(nn.Module):
         return torch.autocast(self.vectors.device.type, torch.bfloat16, enabled=bf16)
 
     def forward(self, rows: Tensor, **lists: Tensor) -> dict[str, Tensor]:
-        """Encode the items ``rows`` and return the loss on the lists (fields of ``ListBatch``)."""
+        """Encode the items ``rows`` and return the loss on the lists: fields of ``ListBatch``, twice.
+
+        Those that begin with ``drawn_`` are of lists whose other items were drawn, not shown: only the match counts.
+        """
         order, vectors, logits = self.encode(rows.cpu().numpy())
         table = self.vectors.index_put((order,), vectors)
         table_logits = self.item_logits.index_put((order,), logits)
-        outputs = self._score(
-            table, table_logits, lists["candidates"], lists["history"], lists["actions"], lists["ages"]
-        )
+        loss = self._loss(table, table_logits, lists, "", output=TEXT_LOGIT, bce=self.bce)
+        if "drawn_candidates" in lists:
+            loss = loss + self._loss(table, table_logits, lists, "drawn_", output=MATCH_LOGIT, bce=0.0)
         self._remember(order, vectors.detach(), logits.detach())
-        valid = lists["candidates"] < len(self._tokens)
-        loss = click_loss(outputs[..., 0].float(), lists["clicked"], valid, lists["weight"], bce=self.bce)
         return {"loss": loss}
+
+    def _loss(
+        self, table: Tensor, logits: Tensor, lists: dict[str, Tensor], prefix: str, *, output: int, bce: float
+    ) -> Tensor:
+        candidates, clicked, history, actions, ages, weight = (
+            lists[prefix + name] for name in ("candidates", "clicked", "history", "actions", "ages", "weight")
+        )
+        scores = self._score(table, logits, candidates, history, actions, ages)[..., output].float()
+        return click_loss(scores, clicked, candidates < len(self._tokens), weight, bce=bce)
 
     def encode(self, rows: Rows, budget: int = ENCODE_BUDGET) -> tuple[Tensor, Tensor, Tensor]:
         """Encode some texts, shortest first; return their rows, vectors and item-only logits, in that order."""
@@ -168,26 +180,28 @@ class ClickPredictor(nn.Module):
         if not self.frozen_layers:
             return
         backbone = self.encoder.backbone
-        backbone.embeddings.requires_grad_(False)  # type: ignore[operator, union-attr]  # noqa: FBT003
+        backbone.embeddings.requires_grad_(False)  # noqa: FBT003
         for place, layer in enumerate(layers_of(backbone)):
             if place < self.frozen_layers:
                 layer.requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
 
     def _lower_states(self, rows: Rows, fields: Tensor) -> Tensor:
-        if self._lower is None:
-            self._lower = self._run_lower_layers()
+        kind = self.vectors.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        if self._lower is None or self._lower.dtype != dtype:  # what is exported is compared in fp32
+            self._lower = self._run_lower_layers(dtype)
         starts = torch.from_numpy(self._tokens.offsets[:-1][rows])
         source = starts[:, None] + torch.arange(fields.shape[1])
         source = torch.where(fields.cpu() >= 0, source, 0)
         return self._lower[source].to(self.vectors.device)
 
     @torch.no_grad()
-    def _run_lower_layers(self) -> Tensor:
-        """Run the frozen layers once over all texts; states of every token [T, width], in bf16 on the CPU."""
+    def _run_lower_layers(self, dtype: torch.dtype) -> Tensor:
+        """Run the frozen layers once over all texts; states of every token [T, width], on the CPU."""
         backbone, tokens = self.encoder.backbone, self._tokens
         training = self.training
         self.eval()
-        flat = torch.zeros(len(tokens.ids), int(backbone.config.hidden_size), dtype=torch.bfloat16)  # type: ignore[union-attr, arg-type]
+        flat = torch.zeros(len(tokens.ids), int(backbone.config.hidden_size), dtype=dtype)  # type: ignore[union-attr, arg-type]
         for rows in tokens.batches(2 * ENCODE_BUDGET):
             ids, fields = (torch.from_numpy(part).to(self.vectors.device) for part in tokens.padded(rows))
             states = backbone.embeddings(input_ids=ids)  # type: ignore[operator]
@@ -195,7 +209,7 @@ class ClickPredictor(nn.Module):
                 states = layer(states, _attention_mask(fields))
             target = tokens.offsets[:-1][rows, None] + np.arange(fields.shape[1])
             inside = fields.cpu() >= 0
-            flat[torch.from_numpy(target)[inside]] = states.to("cpu", torch.bfloat16)[inside]
+            flat[torch.from_numpy(target)[inside]] = states.to("cpu", dtype)[inside]
         self.train(training)
         return flat
 
@@ -212,7 +226,8 @@ def click_loss(scores: Tensor, clicked: Tensor, valid: Tensor, weight: Tensor, *
     """
     hit = clicked > 0
     negatives = scores.masked_fill(~valid | hit, NEGATIVE_INFINITY).logsumexp(-1, keepdim=True)
-    against = (F.softplus(negatives - scores) * clicked * valid).sum(-1) / clicked.sum(-1).clamp(min=1)
+    known = clicked * valid
+    against = (F.softplus(negatives - scores) * known).sum(-1) / known.sum(-1).clamp(min=1)
     both = (hit & valid).any(-1) & (valid & ~hit).any(-1)
     lists = weight * both
     softmax = (against * lists).sum() / lists.sum().clamp(min=1e-6)

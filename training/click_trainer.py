@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 Rows = npt.NDArray[np.int64]
 Collator = Callable[[list[int]], dict[str, Tensor]]
@@ -69,7 +69,7 @@ class _ClickTrainer(Trainer):  # type: ignore[misc]
         metrics = {f"eval_{name}": value for name, value in self._judge().items()}
         metrics["epoch"] = float(self.state.epoch or 0)
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
 
@@ -123,7 +123,7 @@ def run_trainer(
         config=config,
         judge=judge,
     )
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
     if config.patience and judge:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
     if progress is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from recsys.metrics import click_report, list_metrics
 from training.click_predictor import ClickPredictor
 from training.click_trainer import TrainerConfig, run_trainer
+from training.history_lists import HistoryLists
 from training.text_lists import ItemIndex, ListBatch, Rows, TextLists
 
 SCORING_BATCH = 512
@@ -30,6 +32,9 @@ class FinetuneConfig(TrainerConfig):
     items_per_step: int = Field(default=256, ge=1, description='with batch="items": items encoded in one step')
     lists_per_step: int = Field(default=1024, ge=1, description="lists of one step, at most")
     shown_per_list: int = Field(default=24, ge=2, description="items of a list in one step, clicked ones first")
+    drawn_negatives: int = Field(
+        default=60, ge=0, description="items drawn against each earlier choice of a given history; 0 leaves it out"
+    )
     bce: float = Field(default=0.3, ge=0, description="weight of the binary cross-entropy beside the softmax")
     frozen_layers: int = Field(default=3, ge=0, description="lower layers kept as they are, their activations cached")
     lora_rank: int = Field(default=0, ge=0, description="train LoRA adapters of this rank instead of all weights")
@@ -42,30 +47,41 @@ class _ItemCollator:
     def __init__(self, lists: TextLists, chosen: Rows, config: FinetuneConfig) -> None:
         self._lists, self._config = lists, config
         self._index = ItemIndex(lists, chosen)
+        self._history = HistoryLists(lists, chosen, negatives=config.drawn_negatives)
 
     def __call__(self, rows: list[int]) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self._config.seed, *rows])
         block = np.array(rows, np.int64)
         chosen = self._index.touching(block, self._config.lists_per_step, rng)
-        return _tensors(block, self._lists.batch(chosen, shown=self._config.shown_per_list, rng=rng))
+        shown = self._lists.batch(chosen, shown=self._config.shown_per_list, rng=rng)
+        return _tensors(block, shown, self._history.beside(chosen, rng))
 
 
 class _ListCollator:
     """Some lists -> the lists, and the texts that they hold: with or without the histories' own."""
 
-    def __init__(self, lists: TextLists, config: FinetuneConfig) -> None:
+    def __init__(self, lists: TextLists, chosen: Rows, config: FinetuneConfig) -> None:
         self._lists, self._config = lists, config
+        self._history = HistoryLists(lists, chosen, negatives=config.drawn_negatives)
 
     def __call__(self, numbers: list[int]) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self._config.seed, *numbers])
-        batch = self._lists.batch(np.array(numbers, np.int64), shown=self._config.shown_per_list, rng=rng)
-        held = [batch.candidates.ravel(), *([] if self._config.cache_history else [batch.history.ravel()])]
-        rows = np.unique(np.concatenate(held))
-        return _tensors(rows[rows < self._lists.pad], batch)
+        chosen = np.array(numbers, np.int64)
+        shown = self._lists.batch(chosen, shown=self._config.shown_per_list, rng=rng)
+        drawn = self._history.beside(chosen, rng)
+        parts = [shown.candidates, *([drawn.candidates] if drawn else [])]
+        parts += [] if self._config.cache_history else [shown.history]
+        rows = np.unique(np.concatenate([part.ravel() for part in parts]))
+        return _tensors(rows[rows < self._lists.pad], shown, drawn)
 
 
-def _tensors(rows: Rows, batch: ListBatch) -> dict[str, torch.Tensor]:
-    parts = {name: torch.from_numpy(getattr(batch, name)) for name in batch.__dataclass_fields__}
+def _tensors(rows: Rows, shown: ListBatch, drawn: ListBatch | None) -> dict[str, torch.Tensor]:
+    batches = {"": shown} if drawn is None else {"": shown, "drawn_": drawn}
+    parts = {
+        f"{prefix}{name}": torch.from_numpy(getattr(batch, name))
+        for prefix, batch in batches.items()
+        for name in batch.__dataclass_fields__
+    }
     return {"rows": torch.from_numpy(rows), **parts}
 
 
@@ -92,14 +108,15 @@ def finetune(
 
     with predictor.precision(bf16=config.bf16):
         predictor.refresh()
-    items = np.unique(lists.items[lists.rows(training)])
+    # What only a history holds learns too: above all the queries, which nobody is ever shown.
+    items = np.union1d(lists.items[lists.rows(training)], lists.history[training])
     by_item = config.batch == "items"
     run_trainer(
         predictor,
         backbone=predictor.encoder.backbone,
         numbers=items[items < lists.pad] if by_item else training,
         batch=config.items_per_step if by_item else config.lists_per_step,
-        collate=_ItemCollator(lists, training, config) if by_item else _ListCollator(lists, config),
+        collate=_ItemCollator(lists, training, config) if by_item else _ListCollator(lists, training, config),
         judge=judge if len(validation) else None,
         config=config,
         output=output,
@@ -135,4 +152,10 @@ def report_scores(logits: npt.NDArray[np.float64], lists: TextLists, chosen: Row
     offsets = np.concatenate([[0], np.cumsum(lists.lists.lengths[chosen])])
     per_list = list_metrics(logits, clicked, offsets)
     probability = 1.0 / (1.0 + np.exp(-np.nan_to_num(logits)))
-    return {**per_list.means(), **click_report(probability, clicked).flat()}
+    told = click_report(probability, clicked)
+    per_class = {
+        f"{name}.{figure}": value
+        for name, of_class in told.classes.items()
+        for figure, value in asdict(of_class).items()
+    }
+    return {**per_list.means(), **per_class, "log_loss": told.log_loss, "ece": told.ece}

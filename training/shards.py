@@ -16,6 +16,8 @@ from recsys.files import whole_file, write_file
 JOB = "_job.json"
 SUCCESS = "_SUCCESS"
 
+_ANOTHER = "name a new directory, or remove this one"
+
 
 def file_sha256(path: Path) -> str:
     """Hash a file's content in bounded memory."""
@@ -40,23 +42,29 @@ class Shards:
         Raises:
             ConfigError: the directory holds what another job, or something else, wrote.
         """
-        if not (self.directory / JOB).is_file():
-            if self.directory.exists() and (not self.directory.is_dir() or any(self.directory.iterdir())):
-                raise ConfigError(f"{self.directory} holds something else; name a new or empty directory")
-            return False
         try:
             found = json.loads((self.directory / JOB).read_bytes())
-        except ValueError as error:
-            raise ConfigError(f"{self.directory / JOB} is damaged; remove the directory or name a new one") from error
-        wanted = json.loads(json.dumps(self._job))
-        if not isinstance(found, dict) or found != wanted:
-            names = [*wanted, *(name for name in found if name not in wanted)] if isinstance(found, dict) else [*wanted]
-            other = [name for name in names if not isinstance(found, dict) or found.get(name) != wanted.get(name)]
+        except (FileNotFoundError, NotADirectoryError):
+            self._refuse_foreign()
+            return False
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self.directory / JOB} cannot be read; {_ANOTHER}") from error
+        differing = [
+            name for name, value in self._job.items() if not isinstance(found, dict) or found.get(name) != value
+        ]
+        if differing:
             raise ConfigError(
-                f"{self.directory} holds the shards of another job ({', '.join(other)} differ); "
-                "name a new directory, or remove this one"
+                f"{self.directory} holds the shards of another job, whose {', '.join(differing)} was not the same; "
+                f"{_ANOTHER}"
             )
         return True
+
+    def _refuse_foreign(self) -> None:
+        """Write only into a directory of our own; hidden files are what a killed run of ours may leave."""
+        if self.directory.exists() and not self.directory.is_dir():
+            raise ConfigError(f"{self.directory} is not a directory; name one")
+        if self.directory.is_dir() and any(not path.name.startswith(".") for path in self.directory.iterdir()):
+            raise ConfigError(f"{self.directory} holds something else; name a new or empty directory")
 
     def begin(self) -> None:
         """Say durably whose directory this is; from here on shards may appear in it."""
@@ -84,7 +92,7 @@ class Shards:
 
     def finish(self, counts: Mapping[str, JsonValue]) -> None:
         """Say that every shard is there, and remove what killed runs left half written."""
-        for rest in self.directory.glob(".part-*.tmp-*"):
+        for rest in self.directory.glob(".*.tmp-*"):
             rest.unlink(missing_ok=True)
         write_file(self.directory / SUCCESS, (json.dumps({**self._job, **counts}, indent=1) + "\n").encode())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,12 +11,12 @@ from pathlib import Path
 import polars as pl
 
 from recsys.dataset.checks import check_impressions, check_items
-from recsys.dataset.columns import IMPRESSIONS, ITEMS, Column
+from recsys.dataset.columns import IMPRESSIONS, ITEMS, Column, Kind
 from recsys.dataset.fault_log import FaultLog
 from recsys.dataset.json_types import report_wrong_types
 from recsys.dataset.raw import NO_ROWS, READERS, RawTable, read_raw
 from recsys.dataset.reading import conform
-from recsys.errors import ConfigError, DatasetError
+from recsys.errors import ConfigError, DatasetError, Fault
 from recsys.files import whole_file
 from recsys.schema import MAX_ID_BYTES
 
@@ -35,7 +35,7 @@ class Form:
 def _check_requests(lists: pl.DataFrame, log: FaultLog) -> None:
     """Check what holds for lists that were shown; items may be unknown, as in a request, but their ids must fit one."""
     check_impressions(lists, None, log)
-    for name in {"item_ids", "history"}.intersection(lists.columns):
+    for name in (name for name in ("item_ids", "history") if name in lists.columns):
         too_long = lists[name].list.eval(pl.element().str.len_bytes() > MAX_ID_BYTES).list.any()
         log.rows(name, too_long, f"id longer than {MAX_ID_BYTES} bytes in the list", "use shorter ids", lists[name])
 
@@ -44,7 +44,16 @@ def _named(columns: tuple[Column, ...], names: str) -> tuple[Column, ...]:
     return tuple(column for column in columns if column.name in names.split())
 
 
-ITEM_TEXTS = Form(columns=_named(ITEMS, "item_id title description category tags"), check=check_items)
+def item_form(attributes: Mapping[str, pl.DataType]) -> Form:
+    """Return the form of items as a model reads them, which learned from these texts and lists of texts, too."""
+    kinds = {name: Kind.TAGS if isinstance(dtype, pl.List) else Kind.TEXT for name, dtype in attributes.items()}
+    words = tuple(
+        Column(name=name, kind=kind, default=() if kind is Kind.TAGS else "", says="an attribute that the model reads")
+        for name, kind in kinds.items()
+    )
+    return Form(columns=(*_named(ITEMS, "item_id title description category tags"), *words), check=check_items)
+
+
 REQUESTS = Form(
     columns=_named(IMPRESSIONS, "request_id user_id ts item_ids history query surface"), check=_check_requests
 )
@@ -109,6 +118,8 @@ def open_table(path: Path, form: Form, scratch: Path) -> Iterator[StoredTable]:
     """
     if path.suffix not in READERS:
         raise ConfigError(f"{path} is no table by its name; give a file that ends in {', '.join(READERS)}")
+    if path.stat().st_size == 0:
+        raise DatasetError(_why_unreadable(path, form, EOFError("the file is empty")))
     if path.suffix == ".parquet":
         try:
             table = StoredTable(path, form, name=path.name, text=False)
@@ -116,11 +127,14 @@ def open_table(path: Path, form: Form, scratch: Path) -> Iterator[StoredTable]:
             raise DatasetError(_why_unreadable(path, form, error)) from error
         yield table
         return
+    ours = not scratch.parent.exists()
     try:
         _to_parquet(path, form, scratch)
         yield StoredTable(scratch, form, name=path.name, text=path.suffix == ".csv")
     finally:
         scratch.unlink(missing_ok=True)
+        if ours and scratch.parent.exists() and not any(scratch.parent.iterdir()):
+            scratch.parent.rmdir()
 
 
 def _to_parquet(path: Path, form: Form, target: Path) -> None:

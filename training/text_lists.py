@@ -61,7 +61,8 @@ class TextLists:
         """Return where the items of some lists stand, one list after the other; shape [their items]."""
         start, length = self.lists.offsets[chosen], self.lists.lengths[chosen]
         before = np.cumsum(length) - length
-        return np.arange(int(length.sum())) + np.repeat(start - before, length)
+        places: Rows = np.arange(int(length.sum())) + np.repeat(start - before, length)
+        return places
 
     def batch(self, chosen: Rows, *, shown: int = 0, rng: np.random.Generator | None = None) -> ListBatch:
         """Cut some lists into rectangles.
@@ -93,37 +94,24 @@ class TextLists:
 
 
 class ItemIndex:
-    """For each item, the lists that clicked it, showed it, or have it in their history."""
+    """For each item, the lists that showed it or have it in their history."""
 
     def __init__(self, lists: TextLists, chosen: Rows) -> None:
-        showing = np.isin(lists.lists.list_of_row, chosen)
-        owner = lists.lists.list_of_row[showing]
-        items, clicked = lists.items[showing], lists.clicked[showing]
+        shown = lists.rows(chosen)
         history = lists.history[chosen]
         known = history < lists.pad
-        before = np.repeat(chosen, known.sum(axis=1))
-        self._clicked = _inverted(items[clicked], owner[clicked], lists.pad)
-        self._other = _inverted(
-            np.concatenate([items[~clicked], history[known]]), np.concatenate([owner[~clicked], before]), lists.pad
-        )
+        items = np.concatenate([lists.items[shown], history[known]])
+        owners = np.concatenate([np.repeat(chosen, lists.lists.lengths[chosen]), np.repeat(chosen, known.sum(axis=1))])
+        order = np.argsort(items, kind="stable")
+        self._starts = np.searchsorted(items[order], np.arange(lists.pad + 1))
+        self._owners = owners[order]
 
     def touching(self, items: Rows, limit: int, rng: np.random.Generator) -> Rows:
-        """Draw up to ``limit`` lists that teach something about the items, thrice as often where one was clicked."""
-        clicked, other = np.unique(_gather(self._clicked, items)), np.unique(_gather(self._other, items))
-        lists = np.unique(np.concatenate([clicked, other]))
-        if len(lists) <= limit:
-            return lists
-        # Weighted draw without replacement (Efraimidis and Spirakis 2006): the largest u ** (1 / weight).
-        weight = np.where(np.isin(lists, clicked, assume_unique=True), 3.0, 1.0)
-        return lists[np.argsort(-(rng.random(len(lists)) ** (1.0 / weight)))[:limit]]
+        """Draw up to ``limit`` lists that teach something about the items, all of them alike.
 
-
-def _inverted(items: Rows, lists: Rows, size: int) -> tuple[Rows, Rows]:
-    order = np.argsort(items, kind="stable")
-    return np.searchsorted(items[order], np.arange(size + 1)), lists[order]
-
-
-def _gather(index: tuple[Rows, Rows], items: Rows) -> Rows:
-    offsets, lists = index
-    parts = [lists[offsets[item] : offsets[item + 1]] for item in items]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        Drawing the lists that clicked one more often would teach that a freshly encoded item is a clicked one: the
+        logits then drift upwards (docs/experiments.md).
+        """
+        parts = [self._owners[self._starts[item] : self._starts[item + 1]] for item in items]
+        lists = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+        return lists if len(lists) <= limit else np.sort(rng.choice(lists, limit, replace=False))

@@ -65,11 +65,11 @@ def train_text(
     """Fine-tune slice by slice; what an earlier, interrupted run finished in ``work`` is not done again."""
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.text.backbone)
-    texts, query_rows = _with_queries(catalog, log.lists)
+    texts, query_rows = with_queries(catalog, log.lists)
     tokens = ItemTokenizer(tokenizer, config.text.tokens).encode(texts)
     histories = state.histories(log.lists, config.text.history_length, skips=config.text.skips)
     lists = TextLists(log.lists, histories, log.clicked, pad=len(texts), query_rows=query_rows, weight=log.weight)
-    predictor = _build(tokens, config, float(log.clicked.mean()))
+    predictor = build_predictor(tokens, config, float(log.clicked.mean()))
     values = np.full((len(log.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
     trained_until = np.full(len(log.lists), -1, np.int64)
     metrics: dict[str, dict[str, float]] = {}
@@ -92,7 +92,8 @@ def train_text(
     )
 
 
-def _build(tokens: Tokens, config: TrainConfig, click_rate: float) -> ClickPredictor:
+def build_predictor(tokens: Tokens, config: TrainConfig, click_rate: float) -> ClickPredictor:
+    """Build the untrained predictor over some texts, starting at the backbone's cosines and the log's click rate."""
     tune = config.finetune
     backbone = load_backbone(config.text.backbone, dropout=tune.dropout)
     if tune.lora_rank:
@@ -170,7 +171,7 @@ def _warm_up(
         )
 
 
-def _with_queries(catalog: Catalog, lists: Lists) -> tuple[list[ItemText], npt.NDArray[np.int32]]:
+def with_queries(catalog: Catalog, lists: Lists) -> tuple[list[ItemText], npt.NDArray[np.int32]]:
     """Put the distinct queries behind the catalog's texts; return the texts and each list's query row, -1 without."""
     asked = sorted({query for query in lists.queries if query})
     row = {query: len(catalog) + place for place, query in enumerate(asked)}

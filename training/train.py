@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import JsonValue
 
 from recsys.bundle import ManifestDraft, TextModel, TrainingWindow
 from recsys.catalog import Catalog
@@ -71,6 +76,7 @@ def train(
         log.weight,
         config.ranker,
         behaviour_names=state.names,
+        counters=state.counters,
     )
     files = _files(dataset, state, text, exported, fitted)
     draft = _draft(impressions, state, text, exported, fitted, config, catalog)
@@ -122,12 +128,12 @@ def _draft(
             variants=exported.variants,
         ),
         window=TrainingWindow(
-            first_ts=int(ts.min()),
-            last_ts=int(ts.max()),
+            first_ts=int(ts[0]),
+            last_ts=int(ts[-1]),
             lists=impressions.height,
-            items=len(catalog),  # type: ignore[arg-type]
+            items=len(catalog),
         ),
-        metrics={"text": text.metrics, "drift": exported.drift, "ranker": fitted.report},
+        metrics={"text": _plain(text.metrics), "drift": _plain(exported.drift), "ranker": _plain(fitted.report)},
         config=config.model_dump(mode="json"),
     )
 
@@ -158,9 +164,13 @@ def _check(impressions: pl.DataFrame) -> None:
         )
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
-    from io import BytesIO  # noqa: PLC0415
+def _plain(figures: Mapping[str, Any]) -> JsonValue:
+    """Turn figures into what a manifest may hold: a figure that is not a number is left out."""
+    plain: JsonValue = json.loads(json.dumps(figures), parse_constant=lambda _: None)
+    return plain
 
+
+def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = BytesIO()
     frame.write_parquet(buffer)
     return buffer.getvalue()

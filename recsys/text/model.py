@@ -32,7 +32,7 @@ class Vectors:
 
     def to_bytes(self) -> bytes:
         """Serialise as safetensors."""
-        return save({"vectors": self.vectors, "item_logits": self.item_logits})
+        return bytes(save({"vectors": self.vectors, "item_logits": self.item_logits}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Vectors:

@@ -24,7 +24,7 @@ class TextSettings(BaseModel):
 
     title_tokens: int = Field(default=24, ge=1, le=256)
     description_tokens: int = Field(default=48, ge=0, le=400)
-    category_tokens: int = Field(default=16, ge=0, le=128)
+    category_tokens: int = Field(default=32, ge=0, le=128)
 
     @property
     def budgets(self) -> tuple[int, int, int]:

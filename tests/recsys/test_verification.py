@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.bundle import GoldenRequest, ManifestDraft, write_bundle
+from recsys.bundle import GoldenRequest, ManifestDraft, read_bundle, write_bundle
 from recsys.schema import Candidate, RankedItem, Ranking, RankRequest
 from recsys.verification import Check, compare, verify
 
@@ -232,3 +232,23 @@ def test_scores_are_compared_to_a_millionth_and_the_order_exactly(ranking: Ranki
     golden = GoldenRequest(request=request, scores={"a": 2.0, "b": 1.0}, order=("a", "b"))
 
     assert compare(golden, ranking) == "" if not fault else fault in compare(golden, ranking)
+
+
+def test_a_bundle_as_training_makes_it_is_accepted_by_a_real_child(tiny_bundle: Path) -> None:
+    verdict = verify(tiny_bundle)
+
+    assert verdict.ok, verdict
+    assert [check.name for check in verdict.checks] == ["files", "load", "golden requests"]
+
+
+def test_a_whole_bundle_whose_golden_answers_are_others_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    first, *others = bundle.manifest.golden
+    moved = {name: score + 2e-6 for name, score in first.scores.items()}
+    fields = {name: value for name, value in bundle.manifest if name in ManifestDraft.model_fields}
+    fields["golden"] = (first.model_copy(update={"scores": moved}), *others)
+    write_bundle(tmp_path / "bundle", bundle.files, ManifestDraft(**fields))
+    verdict = verify(tmp_path / "bundle")
+
+    assert not verdict.ok
+    assert "number 1:" in verdict.checks[-1].detail

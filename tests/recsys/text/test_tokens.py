@@ -73,7 +73,7 @@ def test_a_tokenizer_without_separators_is_refused_with_the_remedy() -> None:
 
 
 def test_garbage_is_no_tokenizer() -> None:
-    with pytest.raises(BundleError, match="tokenizer.json cannot be read"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
         ItemTokenizer.from_json(b"{", TextSettings())
 
 

@@ -1,0 +1,66 @@
+"""A dataset as the text models read it: all its lists in time, which are for training and which for the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.catalog import Catalog
+from recsys.dataset import Dataset
+from recsys.features import FeatureState
+from recsys.lists import Lists
+from recsys.schema import ItemText
+from training.split import test_lists
+from training.text_lists import Rows, TextLists
+from training.text_training import with_queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLog:
+    """Texts (items, then queries), all lists, and the numbers of those for training and those for the test.
+
+    ``training`` and ``test`` hold only lists with both a click and a non-click. ``users`` [L] tells users apart.
+    """
+
+    texts: list[ItemText]
+    lists: TextLists
+    state: FeatureState
+    training: Rows
+    test: Rows
+    users: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: Dataset, catalog: Catalog, *, history: int = 48, skips: bool = False) -> Self:
+        """Read a dataset; a list sees what happened strictly before it."""
+        impressions = dataset.impressions.with_row_index("number")
+        training, test = (part["number"].to_numpy().astype(np.int64) for part in test_lists(impressions))
+        lists = Lists.from_impressions(dataset.impressions, catalog)
+        state = FeatureState.build(catalog, dataset.impressions, dataset.events)
+        texts, query_rows = with_queries(catalog, lists)
+        clicked = dataset.impressions["clicked"].explode(empty_as_null=False).to_numpy().astype(np.bool_)
+        clicks = np.bincount(lists.list_of_row, weights=clicked, minlength=len(lists))
+        both = (clicks > 0) & (clicks < lists.lengths)
+        return cls(
+            texts=texts,
+            lists=TextLists(
+                lists,
+                state.histories(lists, history, skips=skips),
+                clicked,
+                pad=len(texts),
+                query_rows=query_rows,
+                weight=dataset.impressions["weight"].to_numpy().astype(np.float32),
+            ),
+            state=state,
+            training=training[both[training]],
+            test=test[both[test]],
+            users=dataset.impressions["user_id"].rank("dense").to_numpy().astype(np.int64),
+        )
+
+
+def drawn(numbers: Rows, count: int, seed: int) -> Rows:
+    """Draw up to ``count`` of the lists, in order of time."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(numbers, min(count, len(numbers)), replace=False))
