@@ -35,7 +35,14 @@ from training.train import train
 
 CANDIDATES = 100
 DRAWS = 1_000
-SMALL = ["slices=[0.5]", "warm_epochs=2", "continued_epochs=1", "finetune.epochs=1", "ranker.trees=50"]
+SMALL = [
+    "slices=[0.5]",
+    "warm_epochs=2",
+    "continued_epochs=1",
+    "finetune.epochs=1",
+    "ranker.trees=50",
+    "text.tokens.description_tokens=16",
+]
 
 
 def main() -> None:
@@ -51,7 +58,7 @@ def main() -> None:
     if (options.dataset is None) != (options.bundle is None):
         parser.error("give --dataset and --bundle together, or neither")
     if options.quick:
-        options.train_lists, options.lists, options.epochs = 60, 40, 1
+        options.train_lists, options.lists, options.epochs = 40, 30, 1
     with tempfile.TemporaryDirectory() as folder:
         dataset, bundle = options.dataset, options.bundle
         if dataset is None:
@@ -62,7 +69,7 @@ def main() -> None:
 
 def small_shop(folder: Path) -> tuple[Path, Path]:
     """Simulate a shop and train a bundle on it; returns the dataset's directory and the registry."""
-    shop = SimulationConfig(items=150, users=60, lists=600, list_length=10, days=7)
+    shop = SimulationConfig(items=100, users=50, lists=500, list_length=10, days=7)
     simulate(shop, folder / "dataset")
     train(read_dataset(folder / "dataset"), folder / "registry", load_config(None, SMALL), lambda *_: None)
     return folder / "dataset", folder / "registry"
@@ -114,8 +121,8 @@ def quality(log: TextLog, judged: Rows, scores: dict[str, np.ndarray]) -> dict[s
     for name, figure in zip(columns, told, strict=True):
         says = f"95 %: {figure.low:.4f} to {figure.high:.4f}"
         figures[name] = Figure(value=figure.value, unit="", says=says)
-        figures[f"{name}_low"] = Figure(value=figure.low, unit="")
-        figures[f"{name}_high"] = Figure(value=figure.high, unit="")
+        figures[f"{name}_low"] = Figure(value=figure.low, unit="", shown=False)
+        figures[f"{name}_high"] = Figure(value=figure.high, unit="", shown=False)
     return figures
 
 
@@ -136,8 +143,8 @@ def cost(model: CrossEncoder, pipeline: RankingPipeline, log: TextLog, judged: R
         "cross_encoder": timed(lambda: _pairs(model, log, place, items), 3),
     }
     figures = {}
-    for name in flops:
-        figures[f"{name}_gflops"] = Figure(value=flops[name] / 1e9, unit="GFLOP", says="a request of 100 candidates")
+    for name, count in flops.items():
+        figures[f"{name}_gflops"] = Figure(value=count / 1e9, unit="GFLOP", says="a request of 100 candidates")
         figures[f"{name}_ms"] = Figure(value=1e3 * seconds[name], unit="ms", says="the same, measured, one thread")
     ratio = flops["cross_encoder"] / flops["click_head"]
     figures["ratio_flops"] = Figure(value=ratio, unit="x", says="cross-encoder / click head")

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,11 +25,12 @@ console = Console()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured number; ``says`` is for the table only."""
+    """One measured number; ``says`` is for the table only, and what is not ``shown`` stands in the JSON alone."""
 
     value: float
     unit: str
     says: str = ""
+    shown: bool = True
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -54,7 +55,11 @@ def tell(title: str, figures: Mapping[str, Figure], file: Path | None) -> None:
     table.add_column("unit")
     table.add_column("what it is", style="dim")
     for name, figure in figures.items():
-        table.add_row(name, f"{figure.value:,.4g}" if figure.value < 1_000 else f"{figure.value:,.0f}", *_rest(figure))
+        if not figure.shown:
+            continue
+        table.add_row(
+            name, f"{figure.value:,.4g}" if figure.value < 1_000 else f"{figure.value:,.0f}", figure.unit, figure.says
+        )
     console.print(table)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +88,3 @@ def commit() -> str:
 
     head = ask("rev-parse", "--short=12", "HEAD")
     return (head + ("+" if ask("status", "--porcelain", "--untracked-files=no") else "")) if head else "unknown"
-
-
-def _rest(figure: Figure) -> tuple[str, str]:
-    named = asdict(figure)
-    return str(named["unit"]), str(named["says"])

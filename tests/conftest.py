@@ -42,6 +42,8 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_registry(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a registry with one version, trained from a random BERT of two layers, 32 wide, by ``training.train``."""
+    from threadpoolctl import threadpool_limits
+
     from recsys.dataset import read_dataset
     from training.config import load_config
     from training.train import train
@@ -49,7 +51,8 @@ def tiny_registry(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("tiny-registry")
     backbone = _module(TINY_SHOP).make_backbone(folder / "backbone")
     config = load_config(None, [*SETTINGS, f"text.backbone={backbone}"])
-    train(read_dataset(tiny_dataset), folder / "registry", config, lambda *_: None)
+    with threadpool_limits(1):  # so little work is only held up by threads that wait for each other
+        train(read_dataset(tiny_dataset), folder / "registry", config, lambda *_: None)
     return folder / "registry"
 
 

@@ -15,6 +15,7 @@ import onnx
 import torch
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
@@ -110,6 +111,7 @@ def quantize_int8(graph: bytes) -> bytes:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         # Only ONNX Runtime's own shape inference sees through fused operators; what it leaves open is float.
         model = SymbolicShapeInference.infer_shapes(onnx.load_from_string(graph), auto_merge=True)
+        add_pre_process_metadata(model)  # or it would be warned that this has not been done
         onnx.save(model, str(source))
         quantize_dynamic(
             str(source),

@@ -51,8 +51,8 @@ def fit_ranker(
 ) -> FittedRanker:
     """Fit the full ranker and one without text.
 
-    The newest lists judge: they stop the trees, and calibrate scores that did not learn from them. Text and counters are
-    taken away from some of the others, so that the trees know what to do without.
+    The newest lists judge: they stop the trees, and calibrate scores that did not learn from them. Text and counters
+    are taken away from some of the others, so that the trees know what to do without.
 
     Args:
         behaviour: behavioural features [R, F], each list's of its own moment.

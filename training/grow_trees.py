@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,7 @@ def grow(learned: Table, whole: Table, names: tuple[str, ...], data: ClickLists,
     for objective, share in shares.items():
         if share:
             booster, trees[objective] = _grow_one(objective, learned, whole, names, data, config)
-            scores = np.asarray(booster.predict(whole, raw_score=True), np.float64)
+            scores = np.asarray(booster.predict(whole, raw_score=True, num_threads=1), np.float64)
             # The objectives speak in different units: what counts is how far each spreads the newest lists.
             scale = share / max(float(scores[data.rows(data.newest)].std()), 1e-6)
             parts.append(scale * scores)
@@ -140,6 +141,7 @@ def _parameters(objective: str, data: ClickLists, config: RankerConfig) -> dict[
         "bagging_by_query": True,
         "max_bin": config.bins,
         "seed": config.seed,
+        "num_threads": config.threads or min(max(rows // 500_000, 1), os.cpu_count() or 1),
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,

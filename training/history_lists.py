@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsys.schema import ACTION_CODE
 from training.text_lists import ListBatch, Rows, TextLists
 
 
@@ -17,11 +18,14 @@ class HistoryLists:
 
     def __init__(self, lists: TextLists, training: Rows, *, negatives: int) -> None:
         self._lists, self._negatives = lists, negatives
-        entries = (lists.history < lists.pad).sum(axis=1)
+        # A query stands first, and is nothing that was ever chosen or could be drawn.
+        query = lists.actions == ACTION_CODE["query"]
+        self._first = query[:, 0].astype(np.int64)
+        self._entries = ((lists.history < lists.pad) & ~query).sum(axis=1)
         given = np.array([history is not None for history in lists.lists.histories], np.bool_)
-        self._usable = given & (entries >= 2)
-        self._entries = entries
-        history = lists.history[training[self._usable[training]]]
+        self._usable = given & (self._entries >= 2)
+        known = training[self._usable[training]]
+        history = np.where(query[known], lists.pad, lists.history[known])
         chosen = np.bincount(history[history < lists.pad], minlength=lists.pad).astype(np.float64)
         self._chance = np.cumsum(chosen / max(chosen.sum(), 1.0))
 
@@ -32,7 +36,7 @@ class HistoryLists:
             return None
         lists = self._lists
         # Newest first: the entries after the cut are those that the chosen one came after.
-        cut = (rng.random(len(usable)) * (self._entries[usable] - 1)).astype(np.int64)
+        cut = self._first[usable] + (rng.random(len(usable)) * (self._entries[usable] - 1)).astype(np.int64)
         chosen = np.take_along_axis(lists.history[usable], cut[:, None], axis=1)
         drawn = np.searchsorted(self._chance, rng.random((len(usable), self._negatives)), side="right")
         drawn = np.where(drawn == chosen, lists.pad, np.minimum(drawn, lists.pad - 1))

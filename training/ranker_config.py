@@ -26,5 +26,6 @@ class RankerConfig(BaseModel):
     position_bias: bool = Field(
         default=False, description="let lambdarank learn and take out a bias per place; log-loss trees are left out"
     )
+    threads: int = Field(default=0, ge=0, description="0 takes one per half million rows, up to the cores there are")
     refit: bool = Field(default=True, description="grow as many trees again on all lists")
     seed: int = Field(default=0, ge=0)

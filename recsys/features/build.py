@@ -62,7 +62,9 @@ def build_logs(
     )
     if others is not None:
         tick = pl.Series("tick", np.searchsorted(axis, others["ts"].to_numpy()))
-        actions = pl.concat([actions, others.select("user", tick, pl.lit(0, pl.Int64).alias("position"), "item", "action")])
+        actions = pl.concat(
+            [actions, others.select("user", tick, pl.lit(0, pl.Int64).alias("position"), "item", "action")]
+        )
     actions = actions.filter(pl.col("user").is_not_null())
     liked = _action_log(actions.filter(~pl.col("action").is_in(DISLIKES)), ticks)
     known = shown.filter(pl.col("user").is_not_null())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def lists_file(tiny_dataset: Path, tmp_path: Path) -> Path:
 
 
 def shards(out: Path) -> list[str]:
-    """Name what can be seen in a directory."""
+    """Name what is in a directory."""
     return sorted(path.name for path in out.iterdir())
 
 
@@ -219,6 +220,31 @@ def test_a_killed_job_goes_on_with_the_shards_that_are_missing(
     assert read(out).equals(read(tmp_path / "whole"))
 
 
+def test_a_job_killed_outright_leaves_nothing_that_its_next_run_does_not_clear_away(
+    tiny_bundle: Path, catalog_file: Path, tmp_path: Path
+) -> None:
+    items, out = tmp_path / "items.csv", tmp_path / "out"
+    pl.read_parquet(catalog_file).select("item_id", "title").write_csv(items)
+    program = """
+import os, signal, sys
+from pathlib import Path
+from training.batch_score import score_items
+progress = lambda done, _: os.kill(os.getpid(), signal.SIGKILL) if done > 40 else None
+score_items(*map(Path, sys.argv[1:]), shard_rows=20, progress=progress)
+"""
+    command = [sys.executable, "-c", program, str(tiny_bundle), str(items), str(out)]
+
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert shards(out) == [".input.parquet", "_job.json", "part-00000.parquet", "part-00001.parquet"]
+
+    (out / ".part-00002.parquet.tmp-1").write_bytes(b"half")
+    scored = score_items(tiny_bundle, items, out, shard_rows=20)
+
+    assert (scored.rows, scored.shards_kept) == (80, 2)
+    assert shards(out) == ["_SUCCESS", "_job.json", *(f"part-0000{number}.parquet" for number in range(4))]
+    assert read(out)["item_id"].to_list() == pl.read_csv(items)["item_id"].to_list()
+
+
 def test_a_finished_job_is_not_done_again_but_a_lost_shard_is(
     tiny_bundle: Path, catalog_file: Path, tmp_path: Path
 ) -> None:
@@ -229,9 +255,18 @@ def test_a_finished_job_is_not_done_again_but_a_lost_shard_is(
     assert (again.shards, again.shards_kept, again.rows_per_second) == (4, 4, 0.0)
 
     (out / "part-00002.parquet").write_bytes(b"PAR1")
-    again = score_items(tiny_bundle, catalog_file, out, shard_rows=20)
+    success: list[bool] = []
+    again = score_items(
+        tiny_bundle,
+        catalog_file,
+        out,
+        shard_rows=20,
+        progress=lambda done, _: success.append((out / "_SUCCESS").exists()) if done == 80 else None,
+    )
 
     assert (again.shards, again.shards_kept) == (4, 3)
+    assert success == [False]
+    assert (out / "_SUCCESS").exists()
     assert read(out).height == 80
 
 

@@ -27,8 +27,12 @@ LISTS = pl.DataFrame(
         "query": ["green", None],
     }
 )
-READ_ITEMS = [("tea", "Tea", "", "", []), ("cup", "Cup", "", "", []), ("pot", "Pot", "", "", [])]
-READ_LISTS = [
+READ_ITEMS: list[tuple[object, ...]] = [
+    ("tea", "Tea", "", "", []),
+    ("cup", "Cup", "", "", []),
+    ("pot", "Pot", "", "", []),
+]
+READ_LISTS: list[tuple[object, ...]] = [
     ("r1", "ann", NOON, ["tea", "cup"], "green", ["pot"], ""),
     ("r2", "bob", NOON, ["pot"], "", None, ""),
 ]

@@ -124,9 +124,9 @@ def test_a_draw_holds_touching_lists_only_each_once(seed: int, limit: int) -> No
     assert len(set(drawn.tolist())) == len(drawn)
 
 
-def test_lists_where_an_item_was_clicked_are_drawn_more_often() -> None:
+def test_lists_where_an_item_was_clicked_are_drawn_as_often_as_the_others() -> None:
     lists = lists_of([[1, 2]] * 40, [[place % 2, 0] for place in range(40)], [[]] * 40)
     index = ItemIndex(lists, np.arange(40))
-    drawn = np.concatenate([index.touching(np.array([1]), 4, np.random.default_rng(seed)) for seed in range(200)])
+    drawn = np.concatenate([index.touching(np.array([1]), 4, np.random.default_rng(seed)) for seed in range(500)])
 
-    assert 0.68 < float((drawn % 2 == 1).mean()) < 0.80
+    assert 0.45 < float((drawn % 2 == 1).mean()) < 0.55
