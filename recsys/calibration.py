@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Knots of an isotonic regression (Zadrozny and Elkan, KDD 2002): ``scores`` ascend, ``probabilities`` never fall."""
+    """Knots of an isotonic regression (Zadrozny and Elkan, KDD 2002): scores ascend, probabilities never fall."""
 
     scores: tuple[float, ...]
     probabilities: tuple[float, ...]

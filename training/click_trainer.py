@@ -25,8 +25,8 @@ class TrainerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=5, ge=1)
-    encoder_lr: float = Field(default=1e-4, gt=0, description="learning rate of the backbone")
-    head_lr: float = Field(default=1e-3, gt=0, description="learning rate of everything above the backbone")
+    encoder_lr: float = Field(default=7e-5, gt=0, description="learning rate of the backbone")
+    head_lr: float = Field(default=3e-4, gt=0, description="learning rate of everything above the backbone")
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps with rising learning rate")
     bf16: bool = Field(default=True, description="bf16 autocast; quick wherever the hardware has it")

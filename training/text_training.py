@@ -34,6 +34,7 @@ from training.text_lists import Rows, TextLists
 
 # Lists of one step of the head's warm-up.
 WARM_LISTS = 64
+WARM_LR = 1e-3
 
 Tell = Callable[[str, float, str], None]
 
@@ -134,7 +135,13 @@ def _train_slice(
     training, validation = known[: len(known) - judged], known[len(known) - judged :]
     if first and config.warm_epochs:
         warm = tune.model_copy(
-            update={"epochs": config.warm_epochs, "patience": 0, "batch": "lists", "lists_per_step": WARM_LISTS}
+            update={
+                "epochs": config.warm_epochs,
+                "patience": 0,
+                "batch": "lists",
+                "lists_per_step": WARM_LISTS,
+                "head_lr": WARM_LR,
+            }
         )
         _warm_up(predictor, lists, training, warm, work, tell)
     metrics = finetune(
