@@ -30,7 +30,7 @@ class Calibration:
 
     def probability(self, scores: npt.NDArray[np.floating]) -> Floats:
         """Return the click probability of each score [n]; beyond the outer knots it stays as it is there."""
-        return np.interp(scores, self.scores, self.probabilities)
+        return np.asarray(np.interp(scores, self.scores, self.probabilities), np.float64)
 
     def to_json(self) -> bytes:
         """Serialise for ``calibration.json``."""

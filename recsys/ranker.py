@@ -44,13 +44,22 @@ class Ranker:
         except lgb.basic.LightGBMError as error:
             raise BundleError("LightGBM refuses the ranker's model; train and publish the bundle again") from error
 
-    def predict(self, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return the score of each row [R] of a table [R, C] whose columns are ``names``; NaN stands for missing."""
+    def predict(self, table: npt.NDArray[np.float32], *, threads: int = 1) -> npt.NDArray[np.float64]:
+        """Return the score of each row [R] of a table [R, C] whose columns are ``names``; NaN stands for missing.
+
+        Args:
+            table: the figures.
+            threads: more than one pays on a whole log only; scores do not depend on it.
+
+        Raises:
+            BundleError: a score is not finite, so the model is not what training wrote.
+        """
         self._check(table)
         if not len(table):
             return np.empty(0)
-        # One thread: more of them spin, and the order of floating-point sums does not depend on them anyway.
-        scores = np.asarray(self._booster.predict(table, num_threads=1), np.float64)
+        scores = np.asarray(self._booster.predict(table, raw_score=True, num_threads=threads), np.float64)
+        if not np.isfinite(scores).all():
+            raise BundleError("the ranker gives scores that are not finite; roll back, then train again")
         return np.round(scores / GRID) * GRID
 
     def contributions(self, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

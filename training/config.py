@@ -42,7 +42,9 @@ class TrainConfig(BaseModel):
         description="shares of the log at which the text model stops, scores what follows, and learns on",
     )
     continued_epochs: int = Field(default=2, ge=1, description="epochs of each slice after the first")
-    warm_epochs: int = Field(default=6, ge=0, description="epochs of the layers above the frozen backbone, beforehand")
+    warm_epochs: int = Field(
+        default=6, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
+    )
     holdout: bool = Field(default=True, description="keep the test lists out; false trains on the whole log")
 
     @model_validator(mode="after")

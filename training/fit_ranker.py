@@ -86,7 +86,7 @@ def fit_ranker(
             "trees": {"full": full.trees, "behaviour_only": alone.trees},
             "full": _measured(full.scores, data),
             "behaviour_only": _measured(alone.scores, data),
-            "calibration": _reliability(calibration.probability(full.scores[judged]), clicked[judged]),
+            "calibration": _reliability(full.scores, data),
         },
     )
 
@@ -134,6 +134,12 @@ def _measured(scores: Floats, data: ClickLists) -> dict[str, float]:
     return list_metrics(scores[rows], data.clicked[rows], offsets).means()
 
 
-def _reliability(probability: Floats, clicked: Bools) -> dict[str, float]:
-    report = click_report(probability, clicked)
+def _reliability(scores: Floats, data: ClickLists) -> dict[str, float]:
+    """Judge the probabilities of every second one of the newest lists by a calibration fitted to the others."""
+    odd = data.newest & (np.cumsum(data.newest) % 2 == 1)
+    fitting, held = data.rows(odd), data.rows(data.newest & ~odd)
+    if not held.any():
+        return {}
+    fitted = fit_calibration(scores[fitting], data.clicked[fitting], data.weight[data.lists.list_of_row][fitting])
+    report = click_report(fitted.probability(scores[held]), data.clicked[held])
     return {"log_loss": report.log_loss, "base_log_loss": report.base_log_loss, "ece": report.ece}

@@ -78,7 +78,8 @@ def train_text(
     for number, (end, following) in enumerate(zip(ends, [*ends[1:], None], strict=True), start=1):
         known = np.arange(_whole_moments(log.lists.ts, end))
         name = f"text-{number}"
-        metrics[name] = _train_slice(predictor, lists, known, config, work / name, first=number == 1, tell=tell)
+        place = _Place(first=number == 1, last=number == len(ends))
+        metrics[name] = _train_slice(predictor, lists, known, config, work / name, place, tell)
         if following is not None:
             ahead = np.arange(len(known), _whole_moments(log.lists.ts, following))
             values[np.isin(log.lists.list_of_row, ahead)] = score_lists(predictor, lists, ahead)
@@ -89,7 +90,7 @@ def train_text(
         tokens=tokens,
         scores=TextScores(values=values, trained_until=trained_until),
         lists=lists,
-        metrics=metrics,
+        metrics={name: figures for name, figures in metrics.items() if figures},
     )
 
 
@@ -113,14 +114,21 @@ def build_predictor(tokens: Tokens, config: TrainConfig, click_rate: float) -> C
     return predictor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a slice stands among all: the first begins with the backbone, the last makes what is served."""
+
+    first: bool
+    last: bool
+
+
 def _train_slice(
     predictor: ClickPredictor,
     lists: TextLists,
     known: Rows,
     config: TrainConfig,
     work: Path,
-    *,
-    first: bool,
+    place: _Place,
     tell: Tell,
 ) -> dict[str, float]:
     """Train on some lists, or take up what an earlier run left in ``work``."""
@@ -128,12 +136,13 @@ def _train_slice(
     if weights.is_file() and figures.is_file():
         predictor.load_state_dict(load_tensors(weights))
         return {name: float(value) for name, value in load_file(figures).items()}
-    epochs = config.finetune.epochs if first else config.continued_epochs
+    epochs = config.finetune.epochs if place.first else config.continued_epochs
     tune = config.finetune.model_copy(update={"epochs": epochs, "seed": config.seed})
-    # The newest tenth judges; without it nothing could be said of the model, and early stopping would be blind.
-    judged = max(1, len(known) // 10) if tune.patience else 0
+    # The newest tenth judges, so that training can stop early; the model to be served learns from it too, if an
+    # earlier one was judged.
+    judged = max(1, len(known) // 10) if tune.patience and (place.first or not place.last) else 0
     training, validation = known[: len(known) - judged], known[len(known) - judged :]
-    if first and config.warm_epochs:
+    if config.warm_epochs:
         warm = tune.model_copy(
             update={
                 "epochs": config.warm_epochs,

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from recsys.features.relative import ranks, z_scores
+
+FIGURES = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 12), st.just(2)),
+    elements=st.one_of(st.just(float("nan")), st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32)),
+)
+
+
+def test_ranks_run_from_lowest_to_highest_and_ties_share() -> None:
+    values = np.array([[3.0], [1.0], [1.0], [9.0], [np.nan], [5.0]])
+
+    found = ranks(values, np.array([0, 5, 6]))
+
+    assert np.allclose(found[:, 0], [2 / 3, 0.5 / 3, 0.5 / 3, 1.0, np.nan, 0.5], equal_nan=True)
+
+
+def test_z_scores_have_mean_nothing_and_spread_one() -> None:
+    values = np.array([[3.0], [1.0], [np.nan], [5.0], [7.0], [7.0]])
+
+    found = z_scores(values, np.array([0, 4, 6]))[:, 0]
+
+    assert np.allclose(found, [0.0, -np.sqrt(1.5), np.nan, np.sqrt(1.5), 0.0, 0.0], equal_nan=True)
+
+
+def test_equal_figures_have_no_z_score_however_they_are_rounded() -> None:
+    assert z_scores(np.full((7, 1), 0.1), np.array([0, 7])).tolist() == [[0.0]] * 7
+
+
+@given(values=FIGURES, seed=st.integers(0, 99))
+@settings(max_examples=80, deadline=None)
+def test_neither_order_nor_neighbours_change_a_bit(values: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(values))
+    neighbours = rng.normal(size=(17, 2)).astype(np.float32)
+    offsets = np.array([0, len(values)])
+
+    for figure in (ranks, z_scores):
+        alone = figure(values, offsets)
+        assert np.array_equal(figure(values[order], offsets), alone[order], equal_nan=True)
+        beside = figure(np.concatenate([neighbours, values]), np.array([0, 17, 17 + len(values)]))
+        assert np.array_equal(beside[17:], alone, equal_nan=True)
+
+
+def test_no_lists_give_no_figures() -> None:
+    assert ranks(np.empty((0, 2)), np.array([0])).shape == (0, 2)
+    assert z_scores(np.empty((0, 2)), np.array([0, 0])).shape == (0, 2)

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.catalog import Catalog
+from recsys.errors import BundleError
+from recsys.features import FeatureState
+from recsys.lists import GivenHistory, Lists
+
+Row = tuple[str, float, list[str], list[str]]
+SHOP = ["tea", "mug", "pot", "saw", "axe", "new"]
+
+
+@st.composite
+def _logs(draw: st.DrawFn) -> list[Row]:
+    """Random logs with ties in time, repeated items of a user, and lists without a click."""
+    rows = []
+    for _ in range(draw(st.integers(1, 12))):
+        shown = draw(st.lists(st.sampled_from(SHOP), min_size=1, max_size=5, unique=True))
+        clicked = draw(st.lists(st.sampled_from(shown), max_size=3, unique=True))
+        rows.append((draw(st.sampled_from(["ann", "bob", "cat"])), float(draw(st.integers(0, 6))), shown, clicked))
+    return sorted(rows, key=lambda row: row[1])
+
+
+def _figure(state: FeatureState, lists: Lists, name: str) -> list[float]:
+    return state.features(lists)[:, state.names.index(name)].tolist()
+
+
+def _same(left: np.ndarray, right: np.ndarray) -> bool:
+    return left.tobytes() == right.tobytes()
+
+
+def test_items_are_counted_strictly_before_the_list(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    lists = ask("cat", 2, ["tea", "saw", "pot"])
+
+    assert _figure(state, lists, "item_views") == [2.0, 2.0, 0.0]
+    assert _figure(state, lists, "item_clicks") == [1.0, 1.0, 0.0]
+
+
+def test_windows_forget(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    at = {name: _figure(state, ask("cat", 190, ["tea"]), name)[0] for name in ("item_views", "item_views_7d")}
+
+    # shown at hours 0, 1 and 30; seven days before hour 190 is hour 22
+    assert at == {"item_views": 3.0, "item_views_7d": 1.0}
+    assert _figure(state, ask("cat", 25, ["tea", "pot"]), "item_views_1d") == [1.0, 1.0]
+
+
+def test_few_views_draw_a_rate_towards_everybodys(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    tea, pot = _figure(state, ask("cat", 2, ["tea", "pot"]), "item_rate")
+    prior = (3 + 1) / (6 + 10)
+
+    assert tea == pytest.approx((1 + 20 * prior) / (2 + 20), abs=1e-6)
+    assert pot == pytest.approx(prior, abs=1e-6)
+
+
+def test_counters_have_an_age(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    assert _figure(state, ask("cat", 29, ["tea", "mug"]), "counter_age") == [28.0, 27.0]
+    assert np.isnan(_figure(state, ask("cat", 1, ["pot"]), "counter_age")).all()
+
+
+def test_a_user_is_remembered(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    lists = ask("ann", 10, ["tea", "mug", "axe", "new"])
+
+    assert _figure(state, lists, "user_views") == [6.0] * 4
+    assert _figure(state, lists, "user_clicks") == [3.0] * 4
+    assert _figure(state, lists, "seen_before") == [1.0, 2.0, 1.0, 0.0]
+    assert _figure(state, lists, "clicked_before") == [1.0, 1.0, 0.0, 0.0]
+    assert np.array_equal(_figure(state, lists, "hours_since_seen"), [10.0, 8.0, 8.0, np.nan], equal_nan=True)
+
+
+def test_items_of_what_a_user_chose_taste_better(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    ann = ask("ann", 10, ["tea", "saw"])
+    bob = ask("bob", 10, ["tea", "saw"])
+
+    for name in ("user_category_rate", "user_category_taste", "user_category_excess", "user_price_taste"):
+        (kitchen, tools), (bobs_kitchen, bobs_tools) = _figure(state, ann, name), _figure(state, bob, name)
+        assert kitchen > tools, name
+        assert bobs_tools > bobs_kitchen, name
+    assert _figure(state, ann, "user_category_clicks") == [3.0, 0.0]
+    assert _figure(state, ann, "user_category_share") == [1.0, 0.0]
+
+
+def test_items_clicked_by_the_same_people_are_close(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    lists = ask("bob", 10, ["saw", "axe", "tea"])
+
+    saw, axe, tea = _figure(state, lists, "co_clicks")
+
+    assert saw == axe > tea == 0.0
+
+
+def test_an_item_nobody_knows_has_gaps_and_no_error(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    table = state.features(ask("ann", 10, ["tea", "unheard-of"]))
+
+    for name in ("item_views", "item_rate", "co_clicks", "price", "user_category_rate", "counter_age", "item_rate@z"):
+        assert np.isnan(table[1, state.names.index(name)]), name
+    assert table[1, state.names.index("user_clicks")] == 3.0
+
+
+def test_a_known_item_that_was_never_shown_counts_zero(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    assert _figure(state, ask("ann", 10, ["new"]), "item_views") == [0.0]
+
+
+def test_a_stranger_counts_zero(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    assert _figure(state, ask("nobody", 10, ["tea"]), "user_views") == [0.0]
+    assert not state.knows("nobody")
+    assert state.knows("ann")
+
+
+def test_a_given_history_is_all_that_is_known_of_the_user(state: FeatureState, ask: Callable[..., Lists]) -> None:
+    tools = GivenHistory(rows=np.array([3, 4], np.int32), actions=np.ones(2, np.int8), ts=np.zeros(2, np.int64))
+    lists = ask("ann", 10, ["saw", "tea"], tools)
+
+    assert _figure(state, lists, "user_clicks") == [2.0, 2.0]
+    assert _figure(state, lists, "clicked_before") == [1.0, 0.0]
+    assert np.isnan(_figure(state, lists, "hours_since_seen")).all()
+    saw, tea = _figure(state, lists, "user_category_taste")
+    assert saw > tea
+
+
+@given(log=_logs(), future=_logs())
+@settings(max_examples=40, deadline=None)
+def test_nothing_at_or_after_a_lists_moment_changes_its_features(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row], future: list[Row]
+) -> None:
+    now = log[-1][1] + 1
+    later = [(user, hours + now, shown, clicked) for user, hours, shown, clicked in future]
+    lists = Lists.from_impressions(table([*log, later[0]]), catalog)
+
+    before = FeatureState.build(catalog, table(log)).features(lists)
+    after = FeatureState.build(catalog, table([*log, *later])).features(lists)
+
+    assert _same(before, after)
+
+
+@given(log=_logs(), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_neither_company_nor_order_changes_a_candidates_features(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row], seed: int
+) -> None:
+    state = FeatureState.build(catalog, table(log))
+    lists = Lists.from_impressions(table(log), catalog)
+    whole = state.features(lists)
+    for place, (start, stop) in enumerate(pairwise(lists.offsets.tolist())):
+        order = np.random.default_rng(seed).permutation(stop - start)
+        alone = Lists(
+            user_ids=lists.user_ids[place : place + 1],
+            ts=lists.ts[place : place + 1],
+            item_rows=lists.item_rows[start:stop][order],
+            offsets=np.array([0, stop - start]),
+            histories=[None],
+            queries=[""],
+            surfaces=[""],
+        )
+        assert _same(state.features(alone), whole[start:stop][order])
+
+
+@given(log=_logs())
+@settings(max_examples=20, deadline=None)
+def test_a_snapshot_gives_the_same_bits(catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row]) -> None:
+    state = FeatureState.build(catalog, table(log))
+    lists = Lists.from_impressions(table(log), catalog)
+
+    copy = FeatureState.from_bytes(state.to_bytes(), catalog)
+
+    assert copy.fingerprint == state.fingerprint
+    assert _same(copy.features(lists), state.features(lists))
+    assert _same(copy.histories(lists, 5, skips=True).rows, state.histories(lists, 5, skips=True).rows)
+
+
+def test_a_snapshot_can_be_read_with_a_catalog_that_has_grown(
+    state: FeatureState, catalog: Catalog, ask: Callable[..., Lists]
+) -> None:
+    extra = catalog.items.head(1).with_columns(pl.lit("cup").alias("item_id"), pl.lit("garden").alias("category"))
+    grown = Catalog(pl.concat([extra, catalog.items]))
+    lists = ask("ann", 10, ["tea", "saw"])
+    moved = Lists(
+        user_ids=lists.user_ids,
+        ts=lists.ts,
+        item_rows=grown.rows(["tea", "saw", "cup"]),
+        offsets=np.array([0, 3]),
+        histories=[None],
+        queries=[""],
+        surfaces=[""],
+    )
+
+    copy = FeatureState.from_bytes(state.to_bytes(), grown)
+
+    assert _figure(copy, moved, "item_views") == [*_figure(state, lists, "item_views"), 0.0]
+    assert _figure(copy, moved, "clicked_before")[:2] == [1.0, 0.0]
+
+
+def test_a_snapshot_for_other_attributes_is_refused(state: FeatureState, catalog: Catalog) -> None:
+    other = Catalog(catalog.items.drop("brand"))
+
+    with pytest.raises(BundleError, match="was built for features"):
+        FeatureState.from_bytes(state.to_bytes(), other)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_torn_snapshot_is_refused(state: FeatureState, catalog: Catalog, share: float) -> None:
+    data = state.to_bytes()
+
+    with pytest.raises(BundleError, match="damaged"):
+        FeatureState.from_bytes(data[: int(len(data) * share)], catalog)
+
+
+def test_a_state_of_no_lists_answers(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], ask: Callable[..., Any]
+) -> None:
+    state = FeatureState.build(catalog, table([]))
+
+    assert _figure(state, ask("ann", 1, ["tea", "saw"]), "item_views") == [0.0, 0.0]
+    assert len(state.features(ask("ann", 1, []))) == 0
+
+
+def test_position_is_no_feature(state: FeatureState) -> None:
+    assert not [name for name in state.names if "position" in name]
+
+
+def test_names_are_unique_and_say_which_rest_on_the_log(state: FeatureState) -> None:
+    counters = dict(zip(state.names, state.counters.tolist(), strict=True))
+
+    assert len(counters) == len(state.names)
+    assert counters["item_rate"]
+    assert counters["item_rate@z"]
+    assert counters["user_category_taste"]
+    assert not counters["price"]
+    assert not counters["price@z"]
+    assert not counters["item_age"]
