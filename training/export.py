@@ -6,6 +6,7 @@ fuses; the dynamo exporter's graph it leaves as it is (measured: docs/experiment
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -113,15 +114,23 @@ def quantize_int8(graph: bytes) -> bytes:
         model = SymbolicShapeInference.infer_shapes(onnx.load_from_string(graph), auto_merge=True)
         add_pre_process_metadata(model)  # or it would be warned that this has not been done
         onnx.save(model, str(source))
-        quantize_dynamic(
-            str(source),
-            str(target),
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Attention"],
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
-        )
+        logging.disable(logging.WARNING)  # it advises a pre-processing that the fused graph has had
+        try:
+            _quantize(source, target)
+        finally:
+            logging.disable(logging.NOTSET)
         return target.read_bytes()
+
+
+def _quantize(source: Path, target: Path) -> None:
+    quantize_dynamic(
+        str(source),
+        str(target),
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Attention"],
+        extra_options={"DefaultTensorType": TensorProto.FLOAT},
+    )
 
 
 def convert_fp16(graph: bytes) -> bytes:

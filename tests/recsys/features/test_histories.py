@@ -1,3 +1,5 @@
+"""A history is what the user did last, newest first, from the log or as given."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

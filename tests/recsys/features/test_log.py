@@ -1,3 +1,5 @@
+"""Logs count what a plain loop counts, strictly before the moment asked for."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""A place within the list depends on the list alone, not on its order or its neighbours."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Features know the past and nothing else, and the same in every batch, order and process."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The ranker's table is text, its places in the list, and behaviour."""
+
 from __future__ import annotations
 
 import numpy as np
