@@ -118,15 +118,22 @@ def test_one_planted_score_in_a_list_without_any_is_found() -> None:
         check_out_of_time(text, _lists())
 
 
-def test_a_ranker_that_practised_without_text_ranks_without_it() -> None:
-    practised = Ranker.from_text(_fit(SMALL.model_copy(update={"text_dropout": 0.4})).model_text.encode())
-    newest = slice(-60 * LENGTH, None)
-    blind = np.full((ROWS, 5), np.nan, np.float32)
+@pytest.mark.parametrize("gap", ["text", "counters"])
+def test_a_ranker_that_practised_with_gaps_bears_them_better(gap: str) -> None:
+    text, behaviour = TEXT.copy(), BEHAVIOUR.copy()
+    if gap == "text":
+        text[:] = np.nan
+    else:
+        behaviour[:, COUNTERS] = np.nan
+    gappy = assemble(text, behaviour, _lists().offsets)
+    everywhere = TextScores(values=TEXT, trained_until=_lists().ts - 1)
+    auc = {}
+    for share in (0.0, 0.4):
+        config = SMALL.model_copy(update={"text_dropout": share, "counter_dropout": share})
+        scores = Ranker.from_text(_fit(config, everywhere).model_text.encode()).predict(gappy)
+        auc[share] = list_metrics(scores, CLICKED, _lists().offsets).means()["auc"]
 
-    scores = practised.predict(assemble(blind, BEHAVIOUR, _lists().offsets))
-
-    offsets = np.arange(61) * LENGTH
-    assert list_metrics(scores[newest], CLICKED[newest], offsets).means()["auc"] > 0.7
+    assert auc[0.4] > auc[0.0] + 0.005
 
 
 def test_a_log_without_any_text_score_gives_a_ranker_too() -> None:
