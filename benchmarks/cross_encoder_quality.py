@@ -38,7 +38,6 @@ DRAWS = 1_000
 SMALL = [
     "slices=[0.5]",
     "warm_epochs=2",
-    "continued_epochs=1",
     "finetune.epochs=1",
     "ranker.trees=50",
     "text.tokens.description_tokens=16",

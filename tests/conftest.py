@@ -14,7 +14,6 @@ TINY_SHOP = Path(__file__).parent / "training" / "tiny_shop.py"
 SETTINGS = [
     "slices=[0.5]",
     "warm_epochs=0",
-    "continued_epochs=1",
     "finetune.epochs=1",
     "finetune.frozen_layers=0",
     "finetune.bf16=false",

@@ -31,7 +31,6 @@ LISTS_ASKED = 120
 SETTINGS = [
     "slices=[0.5]",
     "warm_epochs=3",
-    "continued_epochs=1",
     "finetune.epochs=1",
     "finetune.items_per_step=64",
     "finetune.lists_per_step=128",

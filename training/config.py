@@ -39,9 +39,8 @@ class TrainConfig(BaseModel):
     ranker: RankerConfig = RankerConfig()
     slices: tuple[float, ...] = Field(
         default=(0.4, 0.7),
-        description="shares of the log at which the text model stops, scores what follows, and learns on",
+        description="shares of the log that a text model learns from, to score what follows up to the next share",
     )
-    continued_epochs: int = Field(default=2, ge=1, description="epochs of each slice after the first")
     warm_epochs: int = Field(
         default=6, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
     )

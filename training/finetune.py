@@ -28,7 +28,7 @@ class FinetuneConfig(TrainerConfig):
         default="items", description="a step encodes a block of items for all their lists, or all items of some lists"
     )
     cache_history: bool = Field(default=False, description='with batch="lists": history vectors without gradient')
-    epochs: int = Field(default=4, ge=1, description="passes over the catalog's texts, or over the lists")
+    epochs: int = Field(default=3, ge=1, description="passes over the catalog's texts, or over the lists")
     items_per_step: int = Field(default=128, ge=1, description='with batch="items": items encoded in one step')
     lists_per_step: int = Field(default=1024, ge=1, description="lists of one step, at most")
     shown_per_list: int = Field(default=24, ge=2, description="items of a list in one step, clicked ones first")

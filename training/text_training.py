@@ -1,4 +1,4 @@
-"""Trains the text model forward in time: on the past, then scores the next slice of the log, then learns on.
+"""Trains the text model forward in time: on the past, to score the next slice of the log; at last on all of it.
 
 Each list is scored by a model that stopped before it, or not at all, so the ranker meets text scores as it will in
 service (prequential evaluation, Dawid 1984; out-of-time stacking). What is served has learned from the whole log.
@@ -70,7 +70,6 @@ def train_text(
     tokens = ItemTokenizer(tokenizer, config.text.tokens).encode(texts)
     histories = state.histories(log.lists, config.text.history_length, skips=config.text.skips)
     lists = TextLists(log.lists, histories, log.clicked, pad=len(texts), query_rows=query_rows, weight=log.weight)
-    predictor = build_predictor(tokens, config, float(log.clicked.mean()))
     values = np.full((len(log.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
     trained_until = np.full(len(log.lists), -1, np.int64)
     metrics: dict[str, dict[str, float]] = {}
@@ -78,8 +77,10 @@ def train_text(
     for number, (end, following) in enumerate(zip(ends, [*ends[1:], None], strict=True), start=1):
         known = np.arange(_whole_moments(log.lists.ts, end))
         name = f"text-{number}"
-        place = _Place(first=number == 1, last=number == len(ends))
-        metrics[name] = _train_slice(predictor, lists, known, config, work / name, place, tell)
+        # From the backbone each time: learning on would pass over the oldest lists again and again, and overfit them.
+        predictor = build_predictor(tokens, config, float(log.clicked.mean()))
+        judged = number == 1 or following is not None
+        metrics[name] = _train_slice(predictor, lists, known, config, work / name, tell, judged=judged)
         if following is not None:
             ahead = np.arange(len(known), _whole_moments(log.lists.ts, following))
             values[np.isin(log.lists.list_of_row, ahead)] = score_lists(predictor, lists, ahead)
@@ -114,34 +115,26 @@ def build_predictor(tokens: Tokens, config: TrainConfig, click_rate: float) -> C
     return predictor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where a slice stands among all: the first begins with the backbone, the last makes what is served."""
-
-    first: bool
-    last: bool
-
-
 def _train_slice(
     predictor: ClickPredictor,
     lists: TextLists,
     known: Rows,
     config: TrainConfig,
     work: Path,
-    place: _Place,
     tell: Tell,
+    *,
+    judged: bool,
 ) -> dict[str, float]:
     """Train on some lists, or take up what an earlier run left in ``work``."""
     weights, figures = work / "model.safetensors", work / "figures.safetensors"
     if weights.is_file() and figures.is_file():
         predictor.load_state_dict(load_tensors(weights))
         return {name: float(value) for name, value in load_file(figures).items()}
-    epochs = config.finetune.epochs if place.first else config.continued_epochs
-    tune = config.finetune.model_copy(update={"epochs": epochs, "seed": config.seed})
+    tune = config.finetune.model_copy(update={"seed": config.seed})
     # The newest tenth judges, so that training can stop early; the model to be served learns from it too, if an
     # earlier one was judged.
-    judged = max(1, len(known) // 10) if tune.patience and (place.first or not place.last) else 0
-    training, validation = known[: len(known) - judged], known[len(known) - judged :]
+    judges = max(1, len(known) // 10) if tune.patience and judged else 0
+    training, validation = known[: len(known) - judges], known[len(known) - judges :]
     if config.warm_epochs:
         warm = tune.model_copy(
             update={

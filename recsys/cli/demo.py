@@ -32,7 +32,6 @@ SHOP = {"items": 500, "users": 400, "lists": 5_000, "list_length": 16, "days": 1
 TRAINING = (
     "slices=[0.5]",
     "warm_epochs=4",
-    "continued_epochs=1",
     "finetune.epochs=2",
     "finetune.items_per_step=64",
     "finetune.lists_per_step=256",
