@@ -40,7 +40,3 @@ def main() -> None:
         fail(error)
     except BrokenPipeError:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

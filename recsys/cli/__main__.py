@@ -1,0 +1,5 @@
+"""`python -m recsys.cli` is `recsys`."""
+
+from recsys.cli import main
+
+main()
