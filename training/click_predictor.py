@@ -49,12 +49,15 @@ class ClickPredictor(nn.Module):
     item_logits: Tensor
 
     @contextmanager
-    def probing(self) -> Iterator[None]:
-        """Train for a while only what stands on the backbone: its mean-pooled output is computed once and kept."""
+    def probing(self, *, bf16: bool) -> Iterator[None]:
+        """Train for a while only what stands on the backbone: its pooled output is computed once and kept."""
         learning = {name: part.requires_grad for name, part in self.named_parameters()}
         for part in (*self.encoder.backbone.parameters(), self.encoder.field_query, self.encoder.field_bias):
             part.requires_grad_(False)  # noqa: FBT003  # PyTorch's own signature
-        self._pooled = self._pool_all()
+        # Not around the block: autocast keeps its bf16 copies of the weights until its outermost context ends, so that
+        # a trainer inside would compute with the weights of the first step for ever.
+        with self.precision(bf16=bf16):
+            self._pooled = self._pool_all()
         try:
             yield
         finally:

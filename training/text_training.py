@@ -168,7 +168,7 @@ def _warm_up(
 
     Linear probing, then fine-tuning: Kumar et al., ICLR 2022. Pooled outputs are kept, so it is quick.
     """
-    with predictor.precision(bf16=tune.bf16), predictor.probing():
+    with predictor.probing(bf16=tune.bf16):
         finetune(
             predictor,
             lists,

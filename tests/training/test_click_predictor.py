@@ -155,7 +155,7 @@ def test_probing_trains_what_stands_on_the_backbone_and_gives_everything_back(
     learning = {name for name, part in predictor.named_parameters() if part.requires_grad}
     with torch.no_grad():
         _, before, _ = predictor.eval().encode(ALL)
-        with predictor.probing():
+        with predictor.probing(bf16=False):
             order, probed, _ = predictor.encode(ALL)
             inside = {name for name, part in predictor.named_parameters() if part.requires_grad}
     by_row = torch.empty_like(before)
@@ -165,6 +165,25 @@ def test_probing_trains_what_stands_on_the_backbone_and_gives_everything_back(
     assert not any(name.startswith("encoder.backbone") for name in inside)
     assert {"encoder.project.weight", "head.mix"} <= inside
     assert {name for name, part in predictor.named_parameters() if part.requires_grad} == learning
+
+
+def test_a_step_in_bf16_while_probing_computes_with_the_weights_of_now(
+    shop: Any, tiny_shop: Any, tiny_backbone: Path
+) -> None:
+    _, tokens = shop
+    predictor = tiny_shop.make_predictor(tiny_backbone, tokens, frozen=1).eval()
+
+    def vectors() -> torch.Tensor:
+        with predictor.precision(bf16=True):  # what a trainer does for each step
+            return predictor.encode(ALL)[1]
+
+    with predictor.probing(bf16=True):
+        before = vectors()
+        with torch.no_grad():
+            predictor.encoder.project.weight.neg_()
+        after = vectors()
+
+    torch.testing.assert_close(after, -before)
 
 
 def test_adapters_alone_learn_and_fold_into_the_exported_graph(shop: Any, tiny_shop: Any, tiny_backbone: Path) -> None:
