@@ -77,7 +77,7 @@ def train_text(
     for number, (end, following) in enumerate(zip(ends, [*ends[1:], None], strict=True), start=1):
         known = np.arange(_whole_moments(log.lists.ts, end))
         name = f"text-{number}"
-        # From the backbone each time: learning on would pass over the oldest lists again and again, and overfit them.
+        # From the backbone each time: learning on would pass over the oldest lists many times more than the newest.
         predictor = build_predictor(tokens, config, float(log.clicked.mean()))
         judged = number == 1 or following is not None
         metrics[name] = _train_slice(predictor, lists, known, config, work / name, tell, judged=judged)
