@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from figures import Figure, arguments, console, tell
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from text_log import TextLog, drawn
 
 from recsys.dataset import read_dataset
 from recsys.lists import Lists
@@ -31,6 +30,7 @@ from training.cross_encoder import CrossEncoder, CrossEncoderConfig, train_cross
 from training.simulate import simulate
 from training.simulator.config import SimulationConfig
 from training.text_lists import Rows
+from training.text_log import TextLog, drawn
 from training.train import train
 
 CANDIDATES = 100
@@ -80,8 +80,8 @@ def compare(options: argparse.Namespace, dataset: Path, bundle: Path, work: Path
     settings = pipeline.manifest.text
     read = read_dataset(dataset)
     log = TextLog.of(read, pipeline.catalog, history=settings.history_length, skips=settings.skips)
-    judged = drawn(log.test, options.lists, seed=0)
-    learned = drawn(log.training, options.train_lists, seed=0)
+    judged = drawn(log.with_both_classes(log.test), options.lists, seed=0)
+    learned = drawn(log.with_both_classes(log.training), options.train_lists, seed=0)
     config = CrossEncoderConfig(epochs=options.epochs, tokens=settings.tokenizer)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:

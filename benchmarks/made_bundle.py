@@ -59,6 +59,7 @@ def make_bundle(folder: Path, scale: Scale, seed: int = 0) -> Path:
         "ranker.txt": _trees(table, column_names(state.names), scale.trees, scale, rng),
         "ranker_behaviour.txt": _trees(behaviour, state.names, 10, scale, rng),
         "calibration.json": Calibration(scores=(-1.0, 1.0), probabilities=(0.05, 0.5)).to_json(),
+        "item_calibration.json": Calibration(scores=(-1.0, 1.0), probabilities=(0.05, 0.5)).to_json(),
         "items.parquet": items.getvalue(),
         "state.safetensors": state.to_bytes(),
     }

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from figures import Figure, arguments, console, tell
-from text_log import TextLog, drawn
 
 from recsys.catalog import Catalog
 from recsys.dataset import read_dataset
@@ -30,6 +29,7 @@ from training.pair_network import PairNetwork
 from training.simulate import simulate
 from training.simulator.config import SimulationConfig
 from training.text_lists import Rows
+from training.text_log import TextLog, drawn
 from training.text_training import build_predictor
 
 PLAIN_LISTS = 2  # of one step; some 40 pairs

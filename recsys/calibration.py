@@ -33,7 +33,7 @@ class Calibration:
         return np.asarray(np.interp(scores, self.scores, self.probabilities), np.float64)
 
     def to_json(self) -> bytes:
-        """Serialise for ``calibration.json``."""
+        """Serialise for a bundle's ``calibration.json`` or ``item_calibration.json``."""
         return (json.dumps({"scores": self.scores, "probabilities": self.probabilities}) + "\n").encode()
 
     @classmethod
@@ -47,4 +47,6 @@ class Calibration:
             fields = json.loads(data)
             return cls(scores=tuple(fields["scores"]), probabilities=tuple(fields["probabilities"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise BundleError("calibration.json cannot be read; train and publish the bundle again") from error
+            raise BundleError(
+                "a calibration of the bundle cannot be read; train and publish the bundle again"
+            ) from error

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own convention
@@ -87,7 +88,7 @@ class ClickPredictor(nn.Module):
         self, table: Tensor, logits: Tensor, lists: dict[str, Tensor], prefix: str, *, output: int, bce: float
     ) -> Tensor:
         candidates, clicked, history, actions, ages, weight = (
-            lists[prefix + name] for name in ("candidates", "clicked", "history", "actions", "ages", "weight")
+            lists[prefix + name] for name in ListBatch.__dataclass_fields__
         )
         scores = self._score(table, logits, candidates, history, actions, ages)[..., output].float()
         return click_loss(scores, clicked, candidates < len(self._tokens), weight, bce=bce)
@@ -102,12 +103,23 @@ class ClickPredictor(nn.Module):
         return order, torch.cat([vectors for _, vectors, _ in parts]), torch.cat([logits for _, _, logits in parts])
 
     @torch.no_grad()
-    def refresh(self) -> None:
-        """Encode every text anew into the table."""
+    def refresh(self, rows: Rows | None = None) -> None:
+        """Encode every text, or some, anew into the table."""
         training = self.training
         self.eval()
-        self._remember(*self.encode(np.arange(len(self._tokens)), 2 * ENCODE_BUDGET))
+        self._remember(*self.encode(np.arange(len(self._tokens)) if rows is None else rows, 2 * ENCODE_BUDGET))
         self.train(training)
+
+    def remember(self, rows: Rows, vectors: npt.NDArray[np.float32], item_logits: npt.NDArray[np.float32]) -> None:
+        """Put vectors and item-only logits that came from elsewhere into the table."""
+        self._remember(*(torch.from_numpy(part).to(self.vectors.device) for part in (rows, vectors, item_logits)))
+
+    @torch.no_grad()
+    def shift(self, *, item_logits: float, click_logits: float) -> None:
+        """Add a constant to every item-only logit, and one to every click logit; no order changes."""
+        self.encoder.click_level.add_(item_logits)
+        self.item_logits[:-1] += item_logits
+        self.head.bias.add_(click_logits - item_logits)
 
     @torch.no_grad()
     def score(self, batch: ListBatch) -> Tensor:

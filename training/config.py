@@ -42,7 +42,7 @@ class TrainConfig(BaseModel):
         description="shares of the log that a text model learns from, to score what follows up to the next share",
     )
     warm_epochs: int = Field(
-        default=6, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
+        default=9, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
     )
     holdout: bool = Field(default=True, description="keep the test lists out; false trains on the whole log")
 

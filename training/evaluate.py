@@ -53,7 +53,7 @@ def evaluate(
     pipeline: ScoresLists,
     dataset: Dataset,
     *,
-    cross_encoder: Callable[[Lists], Floats] | None = None,
+    cross_encoder: Floats | None = None,
     seed: int = 0,
     draws: int = 1_000,
     progress: Callable[[int, int], None] | None = None,
@@ -66,7 +66,7 @@ def evaluate(
     Args:
         pipeline: what to evaluate.
         dataset: items, impressions and events.
-        cross_encoder: scores the items of some lists, shape [R]; adds the method "cross_encoder".
+        cross_encoder: its scores of all items of the test lists, shape [R]; adds the method "cross_encoder".
         seed: of the random baseline and the bootstrap.
         draws: of users, for the intervals.
         progress: told (lists done, lists in all) now and then.
@@ -79,13 +79,15 @@ def evaluate(
     clicked = test["clicked"].explode(empty_as_null=False).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(test["item_ids"].list.len().to_numpy())]).astype(np.int64)
     state = FeatureState.build(pipeline.catalog, dataset.impressions, dataset.events)
-    scores = _score(pipeline, test, state, cross_encoder, progress)
+    scores = _score(pipeline, test, state, progress)
     probability = scores.pop("probability")
     scores |= {
         "popularity": popularity(dataset.impressions, test),
         "shown_order": shown_order(test),
         "random": chance(test, seed=seed),
     }
+    if cross_encoder is not None:
+        scores["cross_encoder"] = cross_encoder
     judged = {method: list_metrics(values, clicked, offsets) for method, values in scores.items()}
     kept = judged["random"].kept
     users = _user_numbers(test)[kept]
@@ -113,16 +115,12 @@ def _score(
     pipeline: ScoresLists,
     test: pl.DataFrame,
     state: FeatureState,
-    cross_encoder: Callable[[Lists], Floats] | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Floats]:
     parts: list[dict[str, Floats]] = []
     for begin in range(0, len(test), _LISTS_AT_A_TIME):
         lists = Lists.from_impressions(test[begin : begin + _LISTS_AT_A_TIME], pipeline.catalog)
-        part = dict(pipeline.score_lists(lists, state))
-        if cross_encoder is not None:
-            part["cross_encoder"] = cross_encoder(lists)
-        parts.append(part)
+        parts.append(dict(pipeline.score_lists(lists, state)))
         if progress is not None:
             progress(begin + len(lists), len(test))
     return {method: np.concatenate([part[method] for part in parts]) for method in parts[0]}

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from recsys.metrics import click_report, list_metrics
+from recsys.schema import TEXT_OUTPUTS
 from training.click_predictor import ClickPredictor
 from training.click_trainer import TrainerConfig, run_trainer
 from training.history_lists import HistoryLists
@@ -29,14 +32,19 @@ class FinetuneConfig(TrainerConfig):
     )
     cache_history: bool = Field(default=False, description='with batch="lists": history vectors without gradient')
     epochs: int = Field(default=3, ge=1, description="passes over the catalog's texts, or over the lists")
+    encoder_lr: float = Field(default=5e-5, gt=0, description="learning rate of the backbone")
+    head_lr: float = Field(default=2e-4, gt=0, description="learning rate of everything above the backbone")
     items_per_step: int = Field(default=128, ge=1, description='with batch="items": items encoded in one step')
     lists_per_step: int = Field(default=1024, ge=1, description="lists of one step, at most")
+    clicked_share: float = Field(
+        default=0.7, ge=0, le=1, description="share of them that clicked an item of the block, if there are so many"
+    )
     shown_per_list: int = Field(default=24, ge=2, description="items of a list in one step, clicked ones first")
     drawn_negatives: int = Field(
         default=60, ge=0, description="items drawn against each earlier choice of a given history; 0 leaves it out"
     )
     bce: float = Field(default=0.3, ge=0, description="weight of the binary cross-entropy beside the softmax")
-    frozen_layers: int = Field(default=3, ge=0, description="lower layers kept as they are, their activations cached")
+    frozen_layers: int = Field(default=4, ge=0, description="lower layers kept as they are, their activations cached")
     lora_rank: int = Field(default=0, ge=0, description="train LoRA adapters of this rank instead of all weights")
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
@@ -52,7 +60,8 @@ class _ItemCollator:
     def __call__(self, rows: list[int]) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self._config.seed, *rows])
         block = np.array(rows, np.int64)
-        chosen = self._index.touching(block, self._config.lists_per_step, rng)
+        share = self._config.clicked_share
+        chosen = self._index.touching(block, self._config.lists_per_step, rng, clicked_share=share)
         shown = self._lists.batch(chosen, shown=self._config.shown_per_list, rng=rng)
         return _tensors(block, shown, self._history.beside(chosen, rng))
 
@@ -122,11 +131,32 @@ def finetune(
         output=output,
         progress=progress,
     )
-    if len(validation):
-        return judge()
     with predictor.precision(bf16=config.bf16):
         predictor.refresh()
-    return {}
+        set_click_rate(predictor, lists, training)
+        return report(predictor, lists, validation) if len(validation) else {}
+
+
+def set_click_rate(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> None:
+    """Shift the click logits so that they foresee as many clicks as there were, the item-only ones to a mean of 0.
+
+    Neither level follows from how a model is trained that draws lists by what was clicked. The order of items stays.
+    """
+    outputs = score_lists(predictor, lists, chosen).astype(np.float64)
+    rows = lists.rows(chosen)
+    known = ~np.isnan(outputs[:, 0])
+    clicked, weight = lists.clicked[rows][known], lists.weight[lists.lists.list_of_row[rows]][known]
+    if not clicked.any() or clicked.all():
+        return
+    click, item = outputs[known, TEXT_OUTPUTS.index("text_logit")], outputs[known, TEXT_OUTPUTS.index("item_logit")]
+    rate = np.average(clicked, weights=weight)
+    level = brentq(lambda shift: np.average(expit(click + shift), weights=weight) - rate, *_bracket(click))
+    predictor.shift(item_logits=-float(np.average(item, weights=weight)), click_logits=float(level))
+
+
+def _bracket(logits: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return shifts that surely foresee too few clicks, and too many."""
+    return -40.0 - float(logits.max()), 40.0 - float(logits.min())
 
 
 def score_lists(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> npt.NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys.bundle import BundleFiles, Manifest
+from recsys.calibration import Calibration
 from recsys.catalog import ITEM_COLUMNS, Catalog
 from recsys.errors import BundleError
 from recsys.schema import ItemText
@@ -31,6 +32,7 @@ class ItemScorer:
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self._tokenizer = ItemTokenizer.from_json(files["tokenizer.json"], settings)
         self._encoder = ItemEncoder(files[encoder_file(manifest, precision)])
+        self._calibration = Calibration.from_json(files["item_calibration.json"])
         self._precision = precision
 
     def __call__(self, items: pl.DataFrame, tell: Tell) -> pl.DataFrame:
@@ -46,7 +48,7 @@ class ItemScorer:
                 "item_id": items["item_id"],
                 "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
                 "item_logit": logits,
-                "click_probability": 0.5 + 0.5 * np.tanh(0.5 * logits),  # the logistic function, which cannot overflow
+                "click_probability": self._calibration.probability(logits).astype(np.float32),
             }
         )
 

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from recsys.bundle import TextVariant
 from recsys.errors import BundleError
 from recsys.text.encoder import ItemEncoder
 from recsys.text.model import Vectors
-from training.click_predictor import ClickPredictor
+from recsys.text.tokens import Tokens
 from training.export import convert_fp16, export_encoder, export_head, quantize_int8
 from training.finetune import score_lists
 from training.parity import ParitySample, may_ship, parity
@@ -22,6 +20,7 @@ from training.text_training import Tell, TrainedText
 
 # Enough for an AUC difference of 0.0002 to be no accident, few enough to take seconds.
 SAMPLE_LISTS = 1_000
+SAMPLE_TEXTS = 2_000
 
 FILES = {"fp32": "item_encoder.onnx", "int8": "item_encoder.int8.onnx", "fp16": "item_encoder.fp16.onnx"}
 CONVERSIONS: dict[str, Callable[[bytes], bytes]] = {"int8": quantize_int8, "fp16": convert_fp16}
@@ -44,53 +43,49 @@ def export_text(text: TrainedText, items: int, tell: Tell) -> ExportedText:
         BundleError: not even the fp32 graph agrees with the trained model.
     """
     predictor = text.predictor.to("cpu").float()
-    sample = np.arange(max(0, len(text.lists) - SAMPLE_LISTS), len(text.lists))
-    drift = _drift(text, sample)
-    predictor.refresh()
-    reference = _table(predictor)
-    judged = _sample(predictor, text, sample)
+    drift = _drift(text, np.arange(max(0, len(text.lists) - SAMPLE_LISTS), len(text.lists)))
+    chosen, rows = _sampled(text)
+    predictor.refresh(rows)
+    reference = Vectors(vectors=predictor.vectors[rows].numpy(), item_logits=predictor.item_logits[rows].numpy())
+    sample = ParitySample(
+        logits=score_lists(predictor, text.lists, chosen)[:, 0],
+        clicked=text.lists.clicked[text.lists.rows(chosen)],
+        offsets=np.concatenate([[0], np.cumsum(text.lists.lists.lengths[chosen])]),
+    )
+    texts = text.tokens.take(rows)
     head = export_head(predictor.head, predictor.head.config)
     fp32 = export_encoder(predictor.encoder)
     graphs = {"fp32": fp32, **{name: convert(fp32) for name, convert in CONVERSIONS.items()}}
     variants: dict[str, TextVariant] = {}
-    encoded: dict[str, Vectors] = {}
     for place, (name, graph) in enumerate(graphs.items()):
-        tell("export", place / len(graphs), name)
-        vectors, logits = ItemEncoder(graph, cuda=False).encode(text.tokens)
-        encoded[name] = Vectors(vectors=vectors, item_logits=logits)
-        scored = _logits_with(predictor, encoded[name], text, sample)
-        figures = parity(reference, encoded[name], judged, scored)
+        tell("export", place / (len(graphs) + 1), f"is {name} the same?")
+        variant = _encoded(graph, texts)
+        predictor.remember(rows, variant.vectors, variant.item_logits)
+        figures = parity(reference, variant, sample, score_lists(predictor, text.lists, chosen)[:, 0])
         variants[name] = TextVariant(file=FILES[name], shipped=may_ship(name, figures), figures=figures)
     if not variants["fp32"].shipped:
         raise BundleError(f"the exported encoder differs from the trained one: {variants['fp32'].figures}; report this")
-    catalog = Vectors(vectors=encoded["fp32"].vectors[:items], item_logits=encoded["fp32"].item_logits[:items])
+    tell("export", len(graphs) / (len(graphs) + 1), "the catalog's vectors")
+    catalog = _encoded(fp32, text.tokens.take(np.arange(items)))
     files = {FILES[name]: graph for name, graph in graphs.items() if variants[name].shipped}
     return ExportedText(files={**files, "click_head.onnx": head}, vectors=catalog, variants=variants, drift=drift)
 
 
-def _table(predictor: ClickPredictor) -> Vectors:
-    return Vectors(vectors=predictor.vectors[:-1].numpy().copy(), item_logits=predictor.item_logits[:-1].numpy().copy())
+def _encoded(graph: bytes, texts: Tokens) -> Vectors:
+    vectors, item_logits = ItemEncoder(graph, cuda=False).encode(texts)
+    return Vectors(vectors=vectors, item_logits=item_logits)
 
 
-def _sample(predictor: ClickPredictor, text: TrainedText, chosen: Rows) -> ParitySample:
-    return ParitySample(
-        logits=score_lists(predictor, text.lists, chosen)[:, 0],
-        clicked=text.lists.clicked[np.isin(text.lists.lists.list_of_row, chosen)],
-        offsets=np.concatenate([[0], np.cumsum(text.lists.lists.lengths[chosen])]),
-    )
-
-
-def _logits_with(
-    predictor: ClickPredictor, vectors: Vectors, text: TrainedText, chosen: Rows
-) -> npt.NDArray[np.float32]:
-    """Score lists with a variant's vectors in place of the trained encoder's."""
-    kept = predictor.vectors.clone(), predictor.item_logits.clone()
-    predictor.vectors[:-1] = torch.from_numpy(vectors.vectors)
-    predictor.item_logits[:-1] = torch.from_numpy(vectors.item_logits)
-    scored = score_lists(predictor, text.lists, chosen)[:, 0]
-    predictor.vectors.copy_(kept[0])
-    predictor.item_logits.copy_(kept[1])
-    return scored
+def _sampled(text: TrainedText) -> tuple[Rows, Rows]:
+    """Choose the newest lists, as many as hold few enough texts; return them and the texts' rows."""
+    lists = text.lists
+    count = SAMPLE_LISTS
+    while True:
+        chosen = np.arange(max(0, len(lists) - count), len(lists))
+        rows = np.union1d(lists.items[lists.rows(chosen)], lists.history[chosen])
+        if len(rows) <= SAMPLE_TEXTS or count == 1:
+            return chosen, rows[rows < lists.pad]
+        count //= 2
 
 
 def _drift(text: TrainedText, chosen: Rows) -> dict[str, float]:

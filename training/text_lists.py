@@ -94,24 +94,49 @@ class TextLists:
 
 
 class ItemIndex:
-    """For each item, the lists that showed it or have it in their history."""
+    """For each item, the lists that clicked it, and those that showed it otherwise or have it in their history."""
 
     def __init__(self, lists: TextLists, chosen: Rows) -> None:
         shown = lists.rows(chosen)
+        items, clicked = lists.items[shown], lists.clicked[shown]
+        owners = np.repeat(chosen, lists.lists.lengths[chosen])
         history = lists.history[chosen]
         known = history < lists.pad
-        items = np.concatenate([lists.items[shown], history[known]])
-        owners = np.concatenate([np.repeat(chosen, lists.lists.lengths[chosen]), np.repeat(chosen, known.sum(axis=1))])
+        earlier = np.repeat(chosen, known.sum(axis=1))
+        self._clicked = _Postings(items[clicked], owners[clicked], lists.pad)
+        self._others = _Postings(
+            np.concatenate([items[~clicked], history[known]]), np.concatenate([owners[~clicked], earlier]), lists.pad
+        )
+
+    def touching(self, items: Rows, limit: int, rng: np.random.Generator, *, clicked_share: float) -> Rows:
+        """Draw up to ``limit`` lists that teach something about the items, ascending.
+
+        Args:
+            items: rows of the items.
+            limit: lists drawn, at most.
+            rng: the source of the draw.
+            clicked_share: share of the drawn lists that clicked one of the items, as far as there are so many. They
+                teach the order most, and drawn alike they are few. They also teach that whatever was just encoded is
+                clicked, which ``set_click_rate`` puts right in the end.
+        """
+        clicked = self._clicked.of(items)
+        others = np.setdiff1d(self._others.of(items), clicked, assume_unique=True)
+        if len(clicked) + len(others) <= limit:
+            return np.union1d(clicked, others)
+        count = min(len(clicked), max(round(clicked_share * limit), limit - len(others)))
+        drawn = [rng.choice(clicked, count, replace=False), rng.choice(others, limit - count, replace=False)]
+        return np.sort(np.concatenate(drawn))
+
+
+class _Postings:
+    """Items and the lists that belong to each."""
+
+    def __init__(self, items: Rows, owners: Rows, count: int) -> None:
         order = np.argsort(items, kind="stable")
-        self._starts = np.searchsorted(items[order], np.arange(lists.pad + 1))
+        self._starts = np.searchsorted(items[order], np.arange(count + 1))
         self._owners = owners[order]
 
-    def touching(self, items: Rows, limit: int, rng: np.random.Generator) -> Rows:
-        """Draw up to ``limit`` lists that teach something about the items, all of them alike.
-
-        Drawing the lists that clicked one more often would teach that a freshly encoded item is a clicked one: the
-        logits then drift upwards (docs/experiments.md).
-        """
+    def of(self, items: Rows) -> Rows:
+        """Return the lists of some items, each once, ascending."""
         parts = [self._owners[self._starts[item] : self._starts[item + 1]] for item in items]
-        lists = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-        return lists if len(lists) <= limit else np.sort(rng.choice(lists, limit, replace=False))
+        return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)

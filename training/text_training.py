@@ -196,7 +196,7 @@ def _whole_moments(ts: npt.NDArray[np.int64], end: int) -> int:
 def weights_fingerprint(predictor: ClickPredictor) -> str:
     """Hash the trained weights; names the text model in the manifest."""
     digest = hashlib.sha256()
-    for name, part in sorted(predictor.state_dict().items()):
+    for name, part in sorted(predictor.named_parameters()):
         digest.update(name.encode())
-        digest.update(part.cpu().contiguous().numpy().tobytes())
+        digest.update(part.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

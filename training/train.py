@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import JsonValue
 
 from recsys.bundle import ManifestDraft, TextModel, TrainingWindow
+from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError, Fault
@@ -23,6 +24,7 @@ from recsys.features import FeatureState, column_names
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
+from training.calibrate import fit_calibration
 from training.config import TrainConfig
 from training.fit_ranker import FittedRanker, fit_ranker
 from training.golden import golden_requests
@@ -78,7 +80,7 @@ def train(
         behaviour_names=state.names,
         counters=state.counters,
     )
-    files = _files(dataset, state, text, exported, fitted)
+    files = _files(dataset, state, text, exported, fitted, _item_calibration(log, exported))
     draft = _draft(impressions, state, text, exported, fitted, config, catalog)
     golden = golden_requests(impressions, RankingPipeline(files, draft, cuda=False))
     tell("publish", 0.0, "")
@@ -90,8 +92,21 @@ def train(
     return Published(bundle_id=bundle_id, directory=store.path(bundle_id), metrics=dict(draft.metrics))
 
 
+def _item_calibration(log: TrainingLists, exported: ExportedText) -> Calibration:
+    """Learn how probable a click on an item is by its text alone; the logit leaves the average user's match out."""
+    rows = log.lists.item_rows
+    known = np.flatnonzero(rows >= 0)
+    logits = exported.vectors.item_logits[rows[known]].astype(np.float64)
+    return fit_calibration(logits, log.clicked[known], log.weight[log.lists.list_of_row][known])
+
+
 def _files(
-    dataset: Dataset, state: FeatureState, text: TrainedText, exported: ExportedText, fitted: FittedRanker
+    dataset: Dataset,
+    state: FeatureState,
+    text: TrainedText,
+    exported: ExportedText,
+    fitted: FittedRanker,
+    item_calibration: Calibration,
 ) -> dict[str, bytes]:
     return {
         **exported.files,
@@ -100,6 +115,7 @@ def _files(
         "ranker.txt": fitted.model_text.encode(),
         "ranker_behaviour.txt": fitted.behaviour_model_text.encode(),
         "calibration.json": fitted.calibration.to_json(),
+        "item_calibration.json": item_calibration.to_json(),
         "items.parquet": _parquet(dataset.items),
         "state.safetensors": state.to_bytes(),
     }

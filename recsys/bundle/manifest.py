@@ -23,6 +23,7 @@ REQUIRED_FILES = (
     "ranker.txt",
     "ranker_behaviour.txt",
     "calibration.json",
+    "item_calibration.json",
     "items.parquet",
     "vectors.safetensors",
     "state.safetensors",

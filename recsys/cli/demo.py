@@ -146,12 +146,12 @@ def _example(explained: Explanation, titles: dict[str, str], user: str) -> Ranki
     from training.report import RankingExample  # noqa: PLC0415
 
     rows = []
-    for place, item in enumerate(explained.ranking.items, start=1):
+    for item in explained.ranking.items:
         moved = tuple(f"{why.effect:+.2f} {why.feature}" for why in explained.reasons.get(item.item_id, ()))
-        rows.append((place, titles[item.item_id], item.score, item.click_probability, moved))
+        rows.append((titles[item.item_id], item.score, item.click_probability, moved))
     return RankingExample(
         title="One ranking, explained",
-        columns=("#", "item", "score", "P(click)", "moved by"),
+        columns=("item", "score", "P(click)", "moved by"),
         rows=tuple(rows),
         note=f"Asked over gRPC for user {user}.",
     )

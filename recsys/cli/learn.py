@@ -48,28 +48,40 @@ def evaluate(
     dataset: DatasetArgument,
     json_file: JsonOption = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with tables and plots.")] = None,
+    cross_encoder: Annotated[
+        Path | None,
+        typer.Option("--cross-encoder", help="Compare with the one saved here; trained first, for long, if absent."),
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws over users.")] = 1_000,
     seed: int = 0,
 ) -> None:
     """Measure a bundle on a dataset's test lists, beside its baselines, with intervals and slices."""
     from training.report import write_report  # noqa: PLC0415
 
-    evaluation = measure(bundle, dataset, draws=draws, seed=seed)
+    evaluation = measure(bundle, dataset, cross_encoder=cross_encoder, draws=draws, seed=seed)
     write_json(json_file, evaluation.to_json())
     if html is not None:
         write_report(evaluation, html)
         console.print(f"[green]✓[/] {html}")
 
 
-def measure(bundle: Path, dataset: Path, *, draws: int = 1_000, seed: int = 0) -> Evaluation:
+def measure(
+    bundle: Path, dataset: Path, *, cross_encoder: Path | None = None, draws: int = 1_000, seed: int = 0
+) -> Evaluation:
     """Evaluate with a progress bar, and print the tables."""
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
     from training.evaluate import evaluate as run  # noqa: PLC0415
 
     pipeline = RankingPipeline.load(resolve(bundle))
     tables = read_dataset(dataset)
+    pairs = None
+    if cross_encoder is not None:
+        from training.cross_baseline import score_test_lists  # noqa: PLC0415
+
+        with stages() as tell:
+            pairs = score_test_lists(cross_encoder, tables, pipeline.catalog, tell)
     with counting("evaluate") as progress:
-        evaluation = run(pipeline, tables, seed=seed, draws=draws, progress=progress)
+        evaluation = run(pipeline, tables, cross_encoder=pairs, seed=seed, draws=draws, progress=progress)
     for table in evaluation.tables():
         console.print(table)
     return evaluation

@@ -49,6 +49,13 @@ class Tokens:
         """Count each text's tokens; shape [n]."""
         return np.diff(self.offsets)
 
+    def take(self, rows: npt.NDArray[np.integer]) -> Tokens:
+        """Return some of the texts, in the order asked for."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        source = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return Tokens(ids=self.ids[source], fields=self.fields[source], offsets=offsets)
+
     def padded(self, rows: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return ids and fields of some texts, each [b, longest], padded on the right: id 0, field -1."""
         lengths = self.lengths[rows]

@@ -44,6 +44,7 @@ def planted_files(ranker_text: bytes, planted_onnx: bytes) -> dict[str, bytes]:
         "ranker.txt": ranker_text,
         "ranker_behaviour.txt": ranker_text,
         "calibration.json": b'{"x": [0.0], "y": [0.5]}',
+        "item_calibration.json": b'{"x": [0.0], "y": [0.1]}',
         "items.parquet": b"PAR1 items PAR1",
         "vectors.safetensors": bytes(range(256)),
         "state.safetensors": bytes(range(255, -1, -1)),

@@ -22,6 +22,7 @@ from recsys.schema import MAX_HISTORY, Candidate, HistoryEntry, ItemText, RankRe
 from recsys.text.encoder import ItemEncoder
 from recsys.text.model import Vectors
 from training.batch_score import score_items, score_lists
+from training.split import test_lists
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,17 @@ def test_catalog_items_keep_the_vectors_that_rank(
     assert table.schema["item_logit"] == table.schema["click_probability"] == pl.Float32
     assert np.array_equal(table["vector"].to_numpy(), stored.vectors)
     assert np.array_equal(table["item_logit"].to_numpy(), stored.item_logits)
-    np.testing.assert_allclose(table["click_probability"], 1 / (1 + np.exp(-stored.item_logits)), rtol=1e-5)
+
+
+def test_an_items_click_probability_averages_to_the_click_rate_of_what_was_shown(
+    tiny_bundle: Path, catalog_file: Path, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    score_items(tiny_bundle, catalog_file, tmp_path / "out")
+    training = test_lists(pl.read_parquet(tiny_dataset / "impressions.parquet").with_columns(split=pl.lit(None)))[0]
+    shown = training.select("item_ids", "clicked").explode("item_ids", "clicked")
+    told = shown.join(read(tmp_path / "out"), left_on="item_ids", right_on="item_id")
+
+    assert told["click_probability"].mean() == pytest.approx(told["clicked"].mean(), abs=0.005)
 
 
 def test_a_changed_or_unknown_item_is_encoded_from_what_it_says_now(

@@ -186,9 +186,9 @@ def test_items_that_the_bundle_does_not_know_stay_in_the_lists_and_are_counted()
 
 def test_a_cross_encoder_is_one_more_method_with_its_difference() -> None:
     dataset = shop()
-    found = evaluate(
-        KnowsTheShop(dataset.items), dataset, cross_encoder=lambda lists: -lists.item_rows.astype(float), draws=50
-    )
+    pipeline = KnowsTheShop(dataset.items)
+    evaluate(pipeline, dataset, draws=10)
+    found = evaluate(pipeline, dataset, cross_encoder=-pipeline.asked[0].item_rows.astype(float), draws=50)
 
     assert found.best_first()[-1] == "cross_encoder"
     assert found.differences["text_only - cross_encoder"]["auc"].value > 0

@@ -98,20 +98,23 @@ def test_an_item_touches_the_lists_that_show_it_or_have_it_in_their_history() ->
     index = ItemIndex(lists, np.array([0, 1, 2, 3]))
     rng = np.random.default_rng(0)
 
-    assert index.touching(np.array([1]), 10, rng).tolist() == [0, 2, 3]
-    assert index.touching(np.array([4]), 10, rng).tolist() == [1]
-    assert index.touching(np.array([9, 8]), 10, rng).tolist() == []
+    def touching(*items: int) -> list[int]:
+        return [int(place) for place in index.touching(np.array(items), 10, rng, clicked_share=0.5)]
+
+    assert touching(1) == [0, 2, 3]
+    assert touching(4) == [1]
+    assert touching(9, 8) == []
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**31), limit=st.integers(1, 12))
-def test_a_draw_holds_touching_lists_only_each_once(seed: int, limit: int) -> None:
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**31), limit=st.integers(1, 12), share=st.floats(0, 1))
+def test_a_draw_holds_touching_lists_only_each_once(seed: int, limit: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(-1, PAD, (30, 4))
     lists = lists_of(rows.tolist(), rng.integers(0, 2, (30, 4)).tolist(), rng.integers(0, PAD, (30, 3)).tolist())
     chosen = np.sort(rng.choice(30, 20, replace=False))
     items = rng.choice(PAD, 3, replace=False)
-    drawn = ItemIndex(lists, chosen).touching(items, limit, rng)
+    drawn = ItemIndex(lists, chosen).touching(items, limit, rng, clicked_share=share)
     touching = [
         place
         for place in chosen
@@ -120,13 +123,18 @@ def test_a_draw_holds_touching_lists_only_each_once(seed: int, limit: int) -> No
     ]
 
     assert len(drawn) == min(limit, len(touching))
-    assert set(drawn.tolist()) <= {int(place) for place in touching}
-    assert len(set(drawn.tolist())) == len(drawn)
+    assert drawn.tolist() == sorted(set(drawn.tolist()) & {int(place) for place in touching})
 
 
-def test_lists_where_an_item_was_clicked_are_drawn_as_often_as_the_others() -> None:
-    lists = lists_of([[1, 2]] * 40, [[place % 2, 0] for place in range(40)], [[]] * 40)
-    index = ItemIndex(lists, np.arange(40))
-    drawn = np.concatenate([index.touching(np.array([1]), 4, np.random.default_rng(seed)) for seed in range(500)])
+@pytest.fixture
+def shown_often() -> ItemIndex:
+    """Forty lists that show item 1; every fifth clicked it."""
+    lists = lists_of([[1, 2]] * 40, [[int(place % 5 == 0), 0] for place in range(40)], [[]] * 40)
+    return ItemIndex(lists, np.arange(40))
 
-    assert 0.45 < float((drawn % 2 == 1).mean()) < 0.55
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_lists_that_clicked_an_item_fill_their_share_of_a_draw(shown_often: ItemIndex, share: float) -> None:
+    drawn = shown_often.touching(np.array([1]), 8, np.random.default_rng(0), clicked_share=share)
+
+    assert int((drawn % 5 == 0).sum()) == 8 * share

@@ -49,7 +49,7 @@ def make_goods(config: SimulationConfig, rng: np.random.Generator) -> Goods:
         {
             "item_id": [f"item-{number:0{width}d}" for number in range(count)],
             **{name: [text[name] for text in texts] for name in ("title", "description", "category")},
-            "tags": [text["tags"].split("|") for text in texts],
+            "tags": [[text["kind"]] for text in texts],
             "published_at": pl.Series(moments, dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
             "brand": [text["brand"] for text in texts],
             "price": np.round(price, 2),
@@ -75,7 +75,10 @@ class _Writer:
         return words[int(self._rng.integers(len(words)))]
 
     def describe(self, topic: Topic, style: Style, tone: Tone) -> dict[str, str]:
-        """Write an item's texts: the style shows in an adjective and a sentence, quality in a word and a sentence."""
+        """Write an item's texts: the style shows in an adjective and a sentence, quality in a word and a sentence.
+
+        No attribute tells the style: as in most shops, what pleases has to be read.
+        """
         noun, material, use = self._pick(topic.nouns), self._pick(topic.materials), self._pick(topic.uses)
         brand, adjective, praise = self._pick(topic.brands), self._pick(style.adjectives), self._pick(tone.title_words)
         thing = f"{adjective.lower()} {noun.lower()}"
@@ -98,7 +101,7 @@ class _Writer:
             "title": title,
             "description": f"{opening} {self._pick(style.sentences)} {self._pick(tone.sentences)}",
             "category": topic.name,
-            "tags": f"{noun.lower()}|{style.name}",
+            "kind": noun.lower(),
             "brand": brand,
         }
 

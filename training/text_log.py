@@ -22,7 +22,7 @@ from training.text_training import with_queries
 class TextLog:
     """Texts (items, then queries), all lists, and the numbers of those for training and those for the test.
 
-    ``training`` and ``test`` hold only lists with both a click and a non-click. ``users`` [L] tells users apart.
+    ``users`` [L] tells users apart.
     """
 
     texts: list[ItemText]
@@ -41,8 +41,6 @@ class TextLog:
         state = FeatureState.build(catalog, dataset.impressions, dataset.events)
         texts, query_rows = with_queries(catalog, lists)
         clicked = dataset.impressions["clicked"].explode(empty_as_null=False).to_numpy().astype(np.bool_)
-        clicks = np.bincount(lists.list_of_row, weights=clicked, minlength=len(lists))
-        both = (clicks > 0) & (clicks < lists.lengths)
         return cls(
             texts=texts,
             lists=TextLists(
@@ -54,10 +52,16 @@ class TextLog:
                 weight=dataset.impressions["weight"].to_numpy().astype(np.float32),
             ),
             state=state,
-            training=training[both[training]],
-            test=test[both[test]],
+            training=training,
+            test=test,
             users=dataset.impressions["user_id"].rank("dense").to_numpy().astype(np.int64),
         )
+
+    def with_both_classes(self, numbers: Rows) -> Rows:
+        """Keep the lists that hold both a click and a non-click: those that can tell one order from another."""
+        lists = self.lists.lists
+        clicks = np.bincount(lists.list_of_row, weights=self.lists.clicked, minlength=len(lists))
+        return numbers[((clicks > 0) & (clicks < lists.lengths))[numbers]]
 
 
 def drawn(numbers: Rows, count: int, seed: int) -> Rows:
