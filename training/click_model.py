@@ -50,7 +50,6 @@ class ItemEncoder(nn.Module):
         self.project = nn.Linear(width, config.dimensions, bias=False)
         self.click = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, 128), nn.GELU())
         self.click_out = nn.Parameter(torch.zeros(128))
-        self.click_level = nn.Parameter(torch.tensor(0.0), requires_grad=False)
 
     def forward(self, ids: Tensor, fields: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit vectors [I, D] and item-only click logits [I]; field -1 marks padding."""
@@ -69,7 +68,7 @@ class ItemEncoder(nn.Module):
     def outputs(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Turn pooled states [I, W] into unit vectors [I, D] and item-only click logits [I]."""
         vectors = F.normalize(self.project(pooled).float(), dim=-1)
-        return vectors, (self.click(pooled) * self.click_out).sum(-1).float() + self.click_level
+        return vectors, (self.click(pooled) * self.click_out).sum(-1).float()
 
 
 class ClickHead(nn.Module):

@@ -115,13 +115,6 @@ class ClickPredictor(nn.Module):
         self._remember(*(torch.from_numpy(part).to(self.vectors.device) for part in (rows, vectors, item_logits)))
 
     @torch.no_grad()
-    def shift(self, *, item_logits: float, click_logits: float) -> None:
-        """Add a constant to every item-only logit, and one to every click logit; no order changes."""
-        self.encoder.click_level.add_(item_logits)
-        self.item_logits[:-1] += item_logits
-        self.head.bias.add_(click_logits - item_logits)
-
-    @torch.no_grad()
     def score(self, batch: ListBatch) -> Tensor:
         """Return the text outputs [B, N, 5] from the table as it stands."""
         self.eval()

@@ -44,6 +44,7 @@ class TrainConfig(BaseModel):
     warm_epochs: int = Field(
         default=9, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
     )
+    settle_epochs: int = Field(default=3, ge=0, description="the same once more after the encoder has been trained")
     holdout: bool = Field(default=True, description="keep the test lists out; false trains on the whole log")
 
     @model_validator(mode="after")

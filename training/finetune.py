@@ -11,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from recsys.metrics import click_report, list_metrics
-from recsys.schema import TEXT_OUTPUTS
 from training.click_predictor import ClickPredictor
 from training.click_trainer import TrainerConfig, run_trainer
 from training.history_lists import HistoryLists
@@ -133,30 +130,7 @@ def finetune(
     )
     with predictor.precision(bf16=config.bf16):
         predictor.refresh()
-        set_click_rate(predictor, lists, training)
         return report(predictor, lists, validation) if len(validation) else {}
-
-
-def set_click_rate(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> None:
-    """Shift the click logits so that they foresee as many clicks as there were, the item-only ones to a mean of 0.
-
-    Neither level follows from how a model is trained that draws lists by what was clicked. The order of items stays.
-    """
-    outputs = score_lists(predictor, lists, chosen).astype(np.float64)
-    rows = lists.rows(chosen)
-    known = ~np.isnan(outputs[:, 0])
-    clicked, weight = lists.clicked[rows][known], lists.weight[lists.lists.list_of_row[rows]][known]
-    if not clicked.any() or clicked.all():
-        return
-    click, item = outputs[known, TEXT_OUTPUTS.index("text_logit")], outputs[known, TEXT_OUTPUTS.index("item_logit")]
-    rate = np.average(clicked, weights=weight)
-    level = brentq(lambda shift: np.average(expit(click + shift), weights=weight) - rate, *_bracket(click))
-    predictor.shift(item_logits=-float(np.average(item, weights=weight)), click_logits=float(level))
-
-
-def _bracket(logits: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return shifts that surely foresee too few clicks, and too many."""
-    return -40.0 - float(logits.max()), 40.0 - float(logits.min())
 
 
 def score_lists(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> npt.NDArray[np.float32]:
@@ -169,6 +143,27 @@ def score_lists(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> np
         inside = np.arange(outputs.shape[1]) < lengths[:, None]
         parts.append(np.where((batch.candidates < lists.pad)[..., None], outputs, np.nan)[inside])
     return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 5), np.float32)
+
+
+def set_click_rate(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> None:
+    """Shift the click logits, all alike, so that they foresee as many clicks on some lists as there were.
+
+    That level does not follow from a training that draws lists by what was clicked. The order of items stays.
+    """
+    logits = score_lists(predictor, lists, chosen)[:, 0].astype(np.float64)
+    rows, known = lists.rows(chosen), ~np.isnan(logits)
+    logits, clicked = logits[known], lists.clicked[rows][known]
+    weight = lists.weight[lists.lists.list_of_row[rows]][known]
+    if not clicked.any() or clicked.all():
+        return
+    rate = np.average(clicked, weights=weight)
+    low, high = -40.0 - logits.max(), 40.0 - logits.min()
+    for _ in range(60):  # halvings: to the last digit
+        middle = (low + high) / 2
+        foreseen = np.average(0.5 + 0.5 * np.tanh((logits + middle) / 2), weights=weight)
+        low, high = (low, middle) if foreseen > rate else (middle, high)
+    with torch.no_grad():
+        predictor.head.bias.add_(high)
 
 
 def report(predictor: ClickPredictor, lists: TextLists, chosen: Rows) -> dict[str, float]:

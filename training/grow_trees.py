@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import lightgbm as lgb
@@ -74,40 +73,30 @@ def grow(learned: Table, whole: Table, names: tuple[str, ...], data: ClickLists,
     shares = {"lambdarank": 1 - config.pointwise, "binary": config.pointwise}
     if config.position_bias:
         shares = {"lambdarank": 1.0}  # LightGBM takes a bias out of this objective alone
-    texts, parts = [], []
-    trees = dict.fromkeys(shares, 0)
-    for objective, seed in product(shares, range(config.seed, config.seed + config.seeds)):
-        share = shares[objective] / config.seeds
-        if not share:
-            continue
-        parameters = _parameters(objective, data, config, seed)
-        booster, count = _grow_one(objective, parameters, learned, whole, names, data, config)
-        scores = np.asarray(booster.predict(whole, raw_score=True, num_threads=1), np.float64)
-        # The objectives speak in different units: what counts is how far each spreads the newest lists.
-        scale = share / max(float(scores[data.rows(data.newest)].std()), 1e-6)
-        parts.append(scale * scores)
-        if config.refit:
-            chosen = _learnable(data, objective)
-            everything = data.dataset(learned, names, chosen, positions=config.position_bias)
-            booster = lgb.train(parameters, everything, count)
-        texts.append((booster.model_to_string(num_iteration=count), scale))
-        trees[objective] += count
+    texts, trees, parts = [], {}, []
+    for objective, share in shares.items():
+        if share:
+            booster, trees[objective] = _grow_one(objective, learned, whole, names, data, config)
+            scores = np.asarray(booster.predict(whole, raw_score=True, num_threads=1), np.float64)
+            # The objectives speak in different units: what counts is how far each spreads the newest lists.
+            scale = share / max(float(scores[data.rows(data.newest)].std()), 1e-6)
+            parts.append(scale * scores)
+            if config.refit:
+                positions = config.position_bias
+                everything = data.dataset(learned, names, _learnable(data, objective), positions=positions)
+                booster = lgb.train(_parameters(objective, data, config), everything, trees[objective])
+            texts.append((booster.model_to_string(num_iteration=trees[objective]), scale))
     return Forest(text=blend_trees(texts), trees=trees, scores=np.sum(parts, axis=0))
 
 
 def _grow_one(
-    objective: str,
-    parameters: dict[str, Any],
-    learned: Table,
-    whole: Table,
-    names: tuple[str, ...],
-    data: ClickLists,
-    config: RankerConfig,
+    objective: str, learned: Table, whole: Table, names: tuple[str, ...], data: ClickLists, config: RankerConfig
 ) -> tuple[lgb.Booster, int]:
     """Grow until the newest lists are ranked no better; return the trees and their best number."""
     judges = np.flatnonzero(data.newest & data.ordered)
     judges = judges[np.unique(np.linspace(0, len(judges) - 1, min(len(judges), JUDGES)).astype(np.int64))]
     older = data.dataset(learned, names, _learnable(data, objective) & ~data.newest, positions=config.position_bias)
+    parameters = _parameters(objective, data, config)
     if not len(judges):
         trees = min(config.trees, UNJUDGED_TREES)
         return lgb.train(parameters, older, trees), trees
@@ -134,7 +123,7 @@ def _quality(scores: Floats, data: lgb.Dataset) -> tuple[str, float, bool]:
     return "auc and ndcg@10", (means["auc"] + means["ndcg@10"]) / 2, True
 
 
-def _parameters(objective: str, data: ClickLists, config: RankerConfig, seed: int) -> dict[str, Any]:
+def _parameters(objective: str, data: ClickLists, config: RankerConfig) -> dict[str, Any]:
     rows = len(data.clicked)
     return {
         "objective": objective,
@@ -151,7 +140,7 @@ def _parameters(objective: str, data: ClickLists, config: RankerConfig, seed: in
         "bagging_freq": 1,
         "bagging_by_query": True,
         "max_bin": config.bins,
-        "seed": seed,
+        "seed": config.seed,
         "num_threads": config.threads or min(max(rows // 500_000, 1), os.cpu_count() or 1),
         "deterministic": True,
         "force_row_wise": True,

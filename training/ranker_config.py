@@ -12,7 +12,7 @@ class RankerConfig(BaseModel):
 
     trees: int = Field(default=500, ge=1, description="at most, per objective; early stopping finds the number")
     patience: int = Field(default=50, ge=1, description="trees without better ranking of the newest lists")
-    learning_rate: float = Field(default=0.08, gt=0)
+    learning_rate: float = Field(default=0.05, gt=0)
     leaves: int = Field(default=15, ge=2)
     min_rows_in_leaf: int = Field(default=150, ge=1, description="at most; few rows allow smaller leaves")
     l2: float = Field(default=10.0, ge=0)
@@ -20,9 +20,6 @@ class RankerConfig(BaseModel):
     lists: float = Field(default=0.7, gt=0, le=1, description="share of the lists that a tree sees")
     bins: int = Field(default=63, ge=2, description="coarse bins bear drifting scores better")
     pointwise: float = Field(default=0.5, ge=0, lt=1, description="weight of log-loss trees beside the lambdarank ones")
-    seeds: int = Field(
-        default=1, ge=1, description="models grown with different seeds and averaged; each adds its trees"
-    )
     validation: float = Field(default=0.15, gt=0, lt=1, description="share of the newest lists that judges")
     text_dropout: float = Field(default=0.1, ge=0, lt=1, description="share of lists that lose their text scores")
     counter_dropout: float = Field(default=0.1, ge=0, lt=1, description="share of lists that lose their counters")

@@ -117,7 +117,7 @@ class ItemIndex:
             rng: the source of the draw.
             clicked_share: share of the drawn lists that clicked one of the items, as far as there are so many. They
                 teach the order most, and drawn alike they are few. They also teach that whatever was just encoded is
-                clicked, which ``set_click_rate`` puts right in the end.
+                clicked: the head has to be trained again, on every item alike (``training.text_training``).
         """
         clicked = self._clicked.of(items)
         others = np.setdiff1d(self._others.of(items), clicked, assume_unique=True)

@@ -28,13 +28,14 @@ from training.backbone import load_backbone, load_tokenizer, with_lora
 from training.click_model import ClickHead, ClickModelConfig, ItemEncoder
 from training.click_predictor import ClickPredictor, prepare_head
 from training.config import TrainConfig
-from training.finetune import FinetuneConfig, finetune, score_lists
+from training.finetune import FinetuneConfig, finetune, report, score_lists, set_click_rate
 from training.fit_ranker import TextScores
 from training.text_lists import Rows, TextLists
 
-# Lists of one step of the head's warm-up.
-WARM_LISTS = 64
+# Lists of one step while the head alone is trained, and its learning rates before and after the encoder's turn.
+HEAD_LISTS = 64
 WARM_LR = 1e-3
+SETTLE_LR = 3e-4
 
 Tell = Callable[[str, float, str], None]
 
@@ -135,17 +136,8 @@ def _train_slice(
     # earlier one was judged.
     judges = max(1, len(known) // 10) if tune.patience and judged else 0
     training, validation = known[: len(known) - judges], known[len(known) - judges :]
-    if config.warm_epochs:
-        warm = tune.model_copy(
-            update={
-                "epochs": config.warm_epochs,
-                "patience": 0,
-                "batch": "lists",
-                "lists_per_step": WARM_LISTS,
-                "head_lr": WARM_LR,
-            }
-        )
-        _warm_up(predictor, lists, training, warm, work, tell)
+    log = (lists, training, tune, work, tell)
+    _train_head(predictor, *log, name="head", epochs=config.warm_epochs, rate=WARM_LR)
     metrics = finetune(
         predictor,
         lists,
@@ -155,28 +147,45 @@ def _train_slice(
         output=work / "run",
         progress=lambda share, text: tell(work.name, share, text),
     )
+    set_click_rate(predictor, lists, training)
+    if config.settle_epochs and tune.batch == "items":
+        _train_head(predictor, *log, name="settle", epochs=config.settle_epochs, rate=SETTLE_LR)
+        metrics = report(predictor, lists, validation) if len(validation) else {}
     work.mkdir(parents=True, exist_ok=True)
     write_file(weights, save_tensors({name: part.contiguous() for name, part in predictor.state_dict().items()}))
     write_file(figures, save({name: np.array(value) for name, value in metrics.items()}))
     return metrics
 
 
-def _warm_up(
-    predictor: ClickPredictor, lists: TextLists, training: Rows, tune: FinetuneConfig, work: Path, tell: Tell
+def _train_head(
+    predictor: ClickPredictor,
+    lists: TextLists,
+    training: Rows,
+    tune: FinetuneConfig,
+    work: Path,
+    tell: Tell,
+    *,
+    name: str,
+    epochs: int,
+    rate: float,
 ) -> None:
-    """Train projection and head on the backbone as it is first, so that their noise does not spoil it.
+    """Train projection and head alone, on every item of a list alike; the backbone's pooled outputs are kept.
 
-    Linear probing, then fine-tuning: Kumar et al., ICLR 2022. Pooled outputs are kept, so it is quick.
+    Before the encoder's turn, so that their noise does not spoil it (linear probing, then fine-tuning: Kumar et al.,
+    ICLR 2022). After it, because a block of items teaches them that whatever was just encoded is clicked.
     """
+    if not epochs:
+        return
+    alone = {"epochs": epochs, "patience": 0, "batch": "lists", "lists_per_step": HEAD_LISTS, "head_lr": rate}
     with predictor.probing(bf16=tune.bf16):
         finetune(
             predictor,
             lists,
             training=training,
             validation=training[:0],
-            config=tune,
-            output=work / "warm",
-            progress=lambda share, text: tell(f"{work.name} (head)", share, text),
+            config=tune.model_copy(update=alone),
+            output=work / name,
+            progress=lambda share, text: tell(f"{work.name} ({name})", share, text),
         )
 
 

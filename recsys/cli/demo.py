@@ -28,14 +28,11 @@ if TYPE_CHECKING:
     from training.report import RankingExample
 
 # Small enough for two cores and a few minutes, large enough that reading pays.
-SHOP = {"items": 500, "users": 400, "lists": 5_000, "list_length": 16, "days": 14}
+SHOP = {"items": 500, "users": 400, "lists": 8_000, "list_length": 16, "days": 14}
 TRAINING = (
     "slices=[0.5]",
-    "warm_epochs=4",
+    "warm_epochs=6",
     "finetune.epochs=2",
-    "finetune.items_per_step=64",
-    "finetune.lists_per_step=256",
-    "finetune.frozen_layers=4",
     "text.tokens.title_tokens=16",
     "text.tokens.description_tokens=24",
     "text.tokens.category_tokens=12",

@@ -64,7 +64,7 @@ def test_a_planted_taste_is_found_on_lists_never_seen(
     )
 
     assert figures["auc"] > max(0.85, before + 0.1)
-    assert figures["click.precision"] > 0.5
+    assert figures["click.precision"] > 0.4  # of a third by chance; the level is settled by training.text_training
 
 
 def test_a_click_on_an_item_that_was_shown_to_nobody_before_is_foreseen(
@@ -84,32 +84,6 @@ def test_a_click_on_an_item_that_was_shown_to_nobody_before_is_foreseen(
     clicked = later.clicked.reshape(60, -1)
 
     assert scores[new & clicked].mean() > scores[new & ~clicked].mean() + 1.0
-
-
-def test_as_many_clicks_are_foreseen_as_there_were_whatever_lists_were_drawn(
-    tiny_shop: Any, shop: Any, fresh: Any, tmp_path: Path
-) -> None:
-    predictor, lists = fresh(), shop[0]
-    config = tiny_shop.tune(epochs=6, lists_per_step=16, clicked_share=1.0)
-    finetune(predictor, lists, training=TRAINING, validation=VALIDATION[:0], config=config, output=tmp_path / "run")
-    outputs = score_lists(predictor, lists, TRAINING).astype(np.float64)
-    clicked = lists.clicked[lists.rows(TRAINING)]
-
-    assert (1 / (1 + np.exp(-outputs[:, 0]))).mean() == pytest.approx(clicked.mean(), abs=1e-3)
-    assert outputs[:, 1].mean() == pytest.approx(0.0, abs=1e-4)
-
-
-def test_a_shift_moves_every_logit_alike_and_survives_an_export_of_the_weights(shop: Any, fresh: Any) -> None:
-    lists = shop[0]
-    moved, still = fresh(), fresh()
-    still.refresh()
-    moved.shift(item_logits=0.5, click_logits=-2.0)
-    moved.refresh()
-    before, after = (score_lists(model, lists, TRAINING) for model in (still, moved))
-
-    assert after[:, 0] == pytest.approx(before[:, 0] - 2.0, abs=1e-5)
-    assert after[:, 1] == pytest.approx(before[:, 1] + 0.5, abs=1e-5)
-    assert after[:, 2:] == pytest.approx(before[:, 2:], abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(
@@ -194,8 +168,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(
     )
 
     assert len(kept) == 5  # epochs 1 to 4, and once more with the best one's weights
-    level = {"head.bias", "encoder.click_level", "item_logits"}  # set anew at the end
-    assert all(torch.equal(kept[-1][name], part) for name, part in kept[1].items() if name not in level)
+    assert all(torch.equal(kept[-1][name], part) for name, part in kept[1].items())
 
 
 def test_patience_is_remembered_when_a_run_goes_on(
