@@ -39,6 +39,12 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_settings() -> list[str]:
+    """Return what a retraining job is told to make such a bundle, but for its backbone."""
+    return SETTINGS
+
+
+@pytest.fixture(scope="session")
 def tiny_registry(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a registry with one version, trained from a random BERT of two layers, 32 wide, by ``training.train``."""
     from threadpoolctl import threadpool_limits

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from pydantic import JsonValue
+from torch import distributed
 
 from recsys.bundle import ManifestDraft, TextModel, TrainingWindow
 from recsys.calibration import Calibration
@@ -44,7 +45,7 @@ class Published:
 
 def train(
     dataset: Dataset, registry: Path, config: TrainConfig, tell: Tell, *, promote: bool = True, keep_work: bool = False
-) -> Published:
+) -> Published | None:
     """Train on a dataset's training lists and publish the bundle.
 
     Args:
@@ -54,6 +55,9 @@ def train(
         tell: told stage, share done and a remark, for a progress bar.
         promote: make the new version the current one.
         keep_work: leave the job's folder where it is.
+
+    Returns:
+        What was published; None in all but the first process of a ``torchrun``: the others fine-tune, no more.
 
     Raises:
         DatasetError: there is nothing to learn from.
@@ -67,6 +71,8 @@ def train(
     state = FeatureState.build(catalog, impressions, dataset.events)
     log = _training_lists(impressions, catalog)
     text = train_text(catalog, state, log, config, work, tell)
+    if distributed.is_initialized() and distributed.get_rank():
+        return None
     tell("export", 0.0, "")
     exported = export_text(text, len(catalog), tell)
     tell("ranker", 0.0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from rich.text import Text
 from recsys.errors import DatasetError
 from recsys.files import write_file
 
-console = Console()
+console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of a torchrun, the first process speaks
 errors = Console(stderr=True)
 
 

@@ -35,6 +35,8 @@ def train(
     with stages() as tell:
         tell("read", 0.0, "")
         published = run(read_dataset(dataset), registry, chosen, tell, promote=promote, keep_work=keep_work)
+    if published is None:
+        return
     console.print(f"[green]✓[/] bundle [bold]{published.bundle_id}[/] in {published.directory}")
     console.print(f"  next: [bold]recsys evaluate {registry} {dataset}[/]")
     write_json(
