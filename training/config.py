@@ -42,9 +42,9 @@ class TrainConfig(BaseModel):
         description="shares of the log that a text model learns from, to score what follows up to the next share",
     )
     warm_epochs: int = Field(
-        default=9, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
+        default=6, ge=0, description="epochs of the layers above the frozen backbone, before each slice"
     )
-    settle_epochs: int = Field(default=3, ge=0, description="the same once more after the encoder has been trained")
+    settle_epochs: int = Field(default=2, ge=0, description="the same once more after the encoder has been trained")
     holdout: bool = Field(default=True, description="keep the test lists out; false trains on the whole log")
 
     @model_validator(mode="after")

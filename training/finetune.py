@@ -29,8 +29,6 @@ class FinetuneConfig(TrainerConfig):
     )
     cache_history: bool = Field(default=False, description='with batch="lists": history vectors without gradient')
     epochs: int = Field(default=3, ge=1, description="passes over the catalog's texts, or over the lists")
-    encoder_lr: float = Field(default=5e-5, gt=0, description="learning rate of the backbone")
-    head_lr: float = Field(default=2e-4, gt=0, description="learning rate of everything above the backbone")
     items_per_step: int = Field(default=128, ge=1, description='with batch="items": items encoded in one step')
     lists_per_step: int = Field(default=1024, ge=1, description="lists of one step, at most")
     clicked_share: float = Field(
@@ -41,7 +39,7 @@ class FinetuneConfig(TrainerConfig):
         default=60, ge=0, description="items drawn against each earlier choice of a given history; 0 leaves it out"
     )
     bce: float = Field(default=0.3, ge=0, description="weight of the binary cross-entropy beside the softmax")
-    frozen_layers: int = Field(default=4, ge=0, description="lower layers kept as they are, their activations cached")
+    frozen_layers: int = Field(default=3, ge=0, description="lower layers kept as they are, their activations cached")
     lora_rank: int = Field(default=0, ge=0, description="train LoRA adapters of this rank instead of all weights")
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
