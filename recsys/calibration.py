@@ -37,8 +37,8 @@ class Calibration:
         return (json.dumps({"scores": self.scores, "probabilities": self.probabilities}) + "\n").encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Read what ``to_json`` wrote.
+    def from_json(cls, data: bytes, file: str = "calibration.json") -> Self:
+        """Read what ``to_json`` wrote to a bundle's ``file``.
 
         Raises:
             BundleError: it is something else.
@@ -47,6 +47,4 @@ class Calibration:
             fields = json.loads(data)
             return cls(scores=tuple(fields["scores"]), probabilities=tuple(fields["probabilities"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise BundleError(
-                "a calibration of the bundle cannot be read; train and publish the bundle again"
-            ) from error
+            raise BundleError(f"{file} cannot be read; train and publish the bundle again") from error

@@ -32,7 +32,7 @@ class ItemScorer:
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self._tokenizer = ItemTokenizer.from_json(files["tokenizer.json"], settings)
         self._encoder = ItemEncoder(files[encoder_file(manifest, precision)])
-        self._calibration = Calibration.from_json(files["item_calibration.json"])
+        self._calibration = Calibration.from_json(files["item_calibration.json"], "item_calibration.json")
         self._precision = precision
 
     def __call__(self, items: pl.DataFrame, tell: Tell) -> pl.DataFrame:
