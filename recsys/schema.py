@@ -22,14 +22,16 @@ ACTION_CODE = {name: code for code, name in enumerate(ACTIONS)}
 TEXT_OUTPUTS = ("text_logit", "item_logit", "match_logit", "max_similarity", "mean_similarity")
 
 
-def _check_id(kind: str, value: str) -> None:
-    if not value:
+def check_id(kind: str, value: str, *, empty: bool = False) -> None:
+    """Refuse an id that is too long, or empty where it must not be; raises InvalidRequest."""
+    if not value and not empty:
         raise InvalidRequest(f"{kind} is empty; send a non-empty id")
     if len(value.encode()) > MAX_ID_BYTES:
         raise InvalidRequest(f"{kind} is longer than {MAX_ID_BYTES} bytes; send a shorter id")
 
 
-def _check_text(kind: str, value: str) -> None:
+def check_text(kind: str, value: str) -> None:
+    """Refuse a text that is too long; raises InvalidRequest."""
     if len(value.encode()) > MAX_TEXT_BYTES:
         raise InvalidRequest(f"{kind} is longer than {MAX_TEXT_BYTES} bytes; shorten the text")
 
@@ -45,8 +47,8 @@ class ItemText:
 
     def __post_init__(self) -> None:
         for name in ("title", "description", "category"):
-            _check_text(f"the item's {name}", getattr(self, name))
-        _check_text("the item's tags together", " ".join(self.tags))
+            check_text(f"the item's {name}", getattr(self, name))
+        check_text("the item's tags together", " ".join(self.tags))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Candidate:
     text: ItemText | None = None
 
     def __post_init__(self) -> None:
-        _check_id("a candidate's item_id", self.item_id)
+        check_id("a candidate's item_id", self.item_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class HistoryEntry:
     ts: int = 0
 
     def __post_init__(self) -> None:
-        _check_id("a history entry's item_id", self.item_id)
+        check_id("a history entry's item_id", self.item_id)
         if self.action not in ACTION_CODE or self.action == "pad":
             raise InvalidRequest(f"unknown action {self.action!r}; use one of {', '.join(ACTIONS[1:])}")
         if self.ts < 0:
@@ -108,7 +110,7 @@ class RankRequest:
             )
         if self.history is not None and len(self.history) > MAX_HISTORY:
             raise InvalidRequest(f"the history is longer than {MAX_HISTORY}; send the newest entries")
-        _check_text("the query", self.query)
+        check_text("the query", self.query)
         seen: set[str] = set()
         for candidate in self.candidates:
             if candidate.item_id in seen:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18serving/pb/ranking.proto\x12\trecsys.v1\"N\n\x08ItemText\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\"?\n\tCandidate\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x04text\x18\x02 \x01(\x0b\x32\x13.recsys.v1.ItemText\"S\n\x0cHistoryEntry\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.recsys.v1.Action\x12\x0f\n\x07time_us\x18\x03 \x01(\x03\"3\n\x07History\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.recsys.v1.HistoryEntry\"\xdb\x01\n\x0bRankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12(\n\ncandidates\x18\x03 \x03(\x0b\x32\x14.recsys.v1.Candidate\x12#\n\x07history\x18\x04 \x01(\x0b\x32\x12.recsys.v1.History\x12\r\n\x05query\x18\x05 \x01(\t\x12\x0f\n\x07surface\x18\x06 \x01(\t\x12\x0f\n\x07time_us\x18\x07 \x01(\x03\x12\r\n\x05top_k\x18\x08 \x01(\x05\x12\x18\n\x10reasons_per_item\x18\t \x01(\x05\"8\n\x06Reason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x01\"k\n\nRankedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x19\n\x11\x63lick_probability\x18\x03 \x01(\x01\x12\"\n\x07reasons\x18\x04 \x03(\x0b\x32\x11.recsys.v1.Reason\"\x96\x02\n\x0cRankResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.recsys.v1.RankedItem\x12\x15\n\rtext_coverage\x18\x04 \x01(\x01\x12\x15\n\runknown_items\x18\x05 \x03(\t\x12\x14\n\x0cunknown_user\x18\x06 \x01(\x08\x12@\n\rstage_seconds\x18\x07 \x03(\x0b\x32).recsys.v1.RankResponse.StageSecondsEntry\x1a\x33\n\x11StageSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13GetModelInfoRequest\"\xa4\x02\n\x14GetModelInfoResponse\x12\x11\n\tbundle_id\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12=\n\x07metrics\x18\x03 \x03(\x0b\x32,.recsys.v1.GetModelInfoResponse.MetricsEntry\x12\x15\n\rfeature_names\x18\x04 \x03(\t\x12\x1e\n\x16text_model_fingerprint\x18\x05 \x01(\t\x12\x16\n\x0ehistory_length\x18\x06 \x01(\x05\x12\x11\n\tproviders\x18\x07 \x03(\t\x12\x14\n\x0c\x63ode_version\x18\x08 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\xb2\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_CLICK\x10\x01\x12\x0f\n\x0b\x41\x43TION_SKIP\x10\x02\x12\x0f\n\x0b\x41\x43TION_CART\x10\x03\x12\x13\n\x0f\x41\x43TION_PURCHASE\x10\x04\x12\x10\n\x0c\x41\x43TION_DWELL\x10\x05\x12\x0f\n\x0b\x41\x43TION_HIDE\x10\x06\x12\x10\n\x0c\x41\x43TION_OTHER\x10\x08\"\x04\x08\x07\x10\x07*\x0c\x41\x43TION_QUERY2\x9a\x01\n\x0eRankingService\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponse\x12O\n\x0cGetModelInfo\x12\x1e.recsys.v1.GetModelInfoRequest\x1a\x1f.recsys.v1.GetModelInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18serving/pb/ranking.proto\x12\trecsys.v1\"N\n\x08ItemText\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\"?\n\tCandidate\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x04text\x18\x02 \x01(\x0b\x32\x13.recsys.v1.ItemText\"S\n\x0cHistoryEntry\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x11.recsys.v1.Action\x12\x0f\n\x07time_us\x18\x03 \x01(\x03\"3\n\x07History\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.recsys.v1.HistoryEntry\"\xdb\x01\n\x0bRankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12(\n\ncandidates\x18\x03 \x03(\x0b\x32\x14.recsys.v1.Candidate\x12#\n\x07history\x18\x04 \x01(\x0b\x32\x12.recsys.v1.History\x12\r\n\x05query\x18\x05 \x01(\t\x12\x0f\n\x07surface\x18\x06 \x01(\t\x12\x0f\n\x07time_us\x18\x07 \x01(\x03\x12\r\n\x05top_k\x18\x08 \x01(\x05\x12\x18\n\x10reasons_per_item\x18\t \x01(\x05\"8\n\x06Reason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x01\"k\n\nRankedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x19\n\x11\x63lick_probability\x18\x03 \x01(\x01\x12\"\n\x07reasons\x18\x04 \x03(\x0b\x32\x11.recsys.v1.Reason\"\xd6\x03\n\x0cRankResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.recsys.v1.RankedItem\x12\x15\n\rtext_coverage\x18\x04 \x01(\x01\x12\x15\n\runknown_items\x18\x05 \x03(\t\x12\x14\n\x0cunknown_user\x18\x06 \x01(\x08\x12@\n\rstage_seconds\x18\x07 \x03(\x0b\x32).recsys.v1.RankResponse.StageSecondsEntry\x12\x1a\n\x12items_without_text\x18\x08 \x03(\t\x12(\n\x08\x64\x65graded\x18\t \x03(\x0e\x32\x16.recsys.v1.Degradation\x12\x42\n\x0estate_versions\x18\n \x03(\x0b\x32*.recsys.v1.RankResponse.StateVersionsEntry\x1a\x33\n\x11StageSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x34\n\x12StateVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xb5\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12+\n\nimpression\x18\x03 \x01(\x0b\x32\x15.recsys.v1.ImpressionH\x00\x12!\n\x05\x63lick\x18\x04 \x01(\x0b\x32\x10.recsys.v1.ClickH\x00\x12-\n\x0binteraction\x18\x05 \x01(\x0b\x32\x16.recsys.v1.InteractionH\x00\x42\n\n\x08happened\"c\n\nImpression\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08item_ids\x18\x03 \x03(\t\x12\x0f\n\x07surface\x18\x04 \x01(\t\x12\r\n\x05query\x18\x05 \x01(\t\",\n\x05\x43lick\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\"R\n\x0bInteraction\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12!\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x11.recsys.v1.Action\"7\n\x13RecordEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Event\"p\n\rRejectedEvent\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.recsys.v1.RejectionReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"z\n\x14RecordEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x12\n\nduplicates\x18\x02 \x01(\x03\x12*\n\x08rejected\x18\x03 \x03(\x0b\x32\x18.recsys.v1.RejectedEvent\x12\x10\n\x08sequence\x18\x04 \x01(\x03\"7\n\x13StreamEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Event\"\x92\x01\n\x14StreamEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x12\n\nduplicates\x18\x02 \x01(\x03\x12\x10\n\x08rejected\x18\x03 \x01(\x03\x12\x30\n\x0e\x66irst_rejected\x18\x04 \x03(\x0b\x32\x18.recsys.v1.RejectedEvent\x12\x10\n\x08sequence\x18\x05 \x01(\x03\"\xce\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12!\n\x04text\x18\x02 \x01(\x0b\x32\x13.recsys.v1.ItemText\x12\x14\n\x0cpublished_us\x18\x03 \x01(\x03\x12\x33\n\nattributes\x18\x04 \x03(\x0b\x32\x1f.recsys.v1.Item.AttributesEntry\x1aG\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.recsys.v1.Attribute:\x02\x38\x01\"i\n\tAttribute\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04\x66lag\x18\x02 \x01(\x08H\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12!\n\x05texts\x18\x04 \x01(\x0b\x32\x10.recsys.v1.TextsH\x00\x42\x07\n\x05value\"\x16\n\x05Texts\x12\r\n\x05texts\x18\x01 \x03(\t\"4\n\x12UpsertItemsRequest\x12\x1e\n\x05items\x18\x01 \x03(\x0b\x32\x0f.recsys.v1.Item\"=\n\x13UpsertItemsResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x03\x12\x15\n\rpending_texts\x18\x02 \x01(\x03\"&\n\x12\x44\x65leteItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\"&\n\x13\x44\x65leteItemsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\"\x15\n\x13GetModelInfoRequest\"\xa4\x02\n\x14GetModelInfoResponse\x12\x11\n\tbundle_id\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12=\n\x07metrics\x18\x03 \x03(\x0b\x32,.recsys.v1.GetModelInfoResponse.MetricsEntry\x12\x15\n\rfeature_names\x18\x04 \x03(\t\x12\x1e\n\x16text_model_fingerprint\x18\x05 \x01(\t\x12\x16\n\x0ehistory_length\x18\x06 \x01(\x05\x12\x11\n\tproviders\x18\x07 \x03(\t\x12\x14\n\x0c\x63ode_version\x18\x08 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\xb2\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_CLICK\x10\x01\x12\x0f\n\x0b\x41\x43TION_SKIP\x10\x02\x12\x0f\n\x0b\x41\x43TION_CART\x10\x03\x12\x13\n\x0f\x41\x43TION_PURCHASE\x10\x04\x12\x10\n\x0c\x41\x43TION_DWELL\x10\x05\x12\x0f\n\x0b\x41\x43TION_HIDE\x10\x06\x12\x10\n\x0c\x41\x43TION_OTHER\x10\x08\"\x04\x08\x07\x10\x07*\x0c\x41\x43TION_QUERY*D\n\x0b\x44\x65gradation\x12\x1b\n\x17\x44\x45GRADATION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45GRADATION_NO_STATE\x10\x01*\xae\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aREJECTION_REASON_MALFORMED\x10\x01\x12\x1d\n\x19REJECTION_REASON_TOO_LATE\x10\x02\x12\x1b\n\x17REJECTION_REASON_FUTURE\x10\x03\x12\x1d\n\x19REJECTION_REASON_CONFLICT\x10\x04\x32\xda\x03\n\x0eRankingService\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponse\x12O\n\x0cGetModelInfo\x12\x1e.recsys.v1.GetModelInfoRequest\x1a\x1f.recsys.v1.GetModelInfoResponse\x12O\n\x0cRecordEvents\x12\x1e.recsys.v1.RecordEventsRequest\x1a\x1f.recsys.v1.RecordEventsResponse\x12Q\n\x0cStreamEvents\x12\x1e.recsys.v1.StreamEventsRequest\x1a\x1f.recsys.v1.StreamEventsResponse(\x01\x12L\n\x0bUpsertItems\x12\x1d.recsys.v1.UpsertItemsRequest\x1a\x1e.recsys.v1.UpsertItemsResponse\x12L\n\x0b\x44\x65leteItems\x12\x1d.recsys.v1.DeleteItemsRequest\x1a\x1e.recsys.v1.DeleteItemsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RANKRESPONSE_STAGESECONDSENTRY']._loaded_options = None
   _globals['_RANKRESPONSE_STAGESECONDSENTRY']._serialized_options = b'8\001'
+  _globals['_RANKRESPONSE_STATEVERSIONSENTRY']._loaded_options = None
+  _globals['_RANKRESPONSE_STATEVERSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_ITEM_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_GETMODELINFORESPONSE_METRICSENTRY']._loaded_options = None
   _globals['_GETMODELINFORESPONSE_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_ACTION']._serialized_start=1311
-  _globals['_ACTION']._serialized_end=1489
+  _globals['_ACTION']._serialized_start=2956
+  _globals['_ACTION']._serialized_end=3134
+  _globals['_DEGRADATION']._serialized_start=3136
+  _globals['_DEGRADATION']._serialized_end=3204
+  _globals['_REJECTIONREASON']._serialized_start=3207
+  _globals['_REJECTIONREASON']._serialized_end=3381
   _globals['_ITEMTEXT']._serialized_start=39
   _globals['_ITEMTEXT']._serialized_end=117
   _globals['_CANDIDATE']._serialized_start=119
@@ -52,15 +60,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKEDITEM']._serialized_start=602
   _globals['_RANKEDITEM']._serialized_end=709
   _globals['_RANKRESPONSE']._serialized_start=712
-  _globals['_RANKRESPONSE']._serialized_end=990
-  _globals['_RANKRESPONSE_STAGESECONDSENTRY']._serialized_start=939
-  _globals['_RANKRESPONSE_STAGESECONDSENTRY']._serialized_end=990
-  _globals['_GETMODELINFOREQUEST']._serialized_start=992
-  _globals['_GETMODELINFOREQUEST']._serialized_end=1013
-  _globals['_GETMODELINFORESPONSE']._serialized_start=1016
-  _globals['_GETMODELINFORESPONSE']._serialized_end=1308
-  _globals['_GETMODELINFORESPONSE_METRICSENTRY']._serialized_start=1262
-  _globals['_GETMODELINFORESPONSE_METRICSENTRY']._serialized_end=1308
-  _globals['_RANKINGSERVICE']._serialized_start=1492
-  _globals['_RANKINGSERVICE']._serialized_end=1646
+  _globals['_RANKRESPONSE']._serialized_end=1182
+  _globals['_RANKRESPONSE_STAGESECONDSENTRY']._serialized_start=1077
+  _globals['_RANKRESPONSE_STAGESECONDSENTRY']._serialized_end=1128
+  _globals['_RANKRESPONSE_STATEVERSIONSENTRY']._serialized_start=1130
+  _globals['_RANKRESPONSE_STATEVERSIONSENTRY']._serialized_end=1182
+  _globals['_EVENT']._serialized_start=1185
+  _globals['_EVENT']._serialized_end=1366
+  _globals['_IMPRESSION']._serialized_start=1368
+  _globals['_IMPRESSION']._serialized_end=1467
+  _globals['_CLICK']._serialized_start=1469
+  _globals['_CLICK']._serialized_end=1513
+  _globals['_INTERACTION']._serialized_start=1515
+  _globals['_INTERACTION']._serialized_end=1597
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=1599
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=1654
+  _globals['_REJECTEDEVENT']._serialized_start=1656
+  _globals['_REJECTEDEVENT']._serialized_end=1768
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=1770
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=1892
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=1894
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=1949
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=1952
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=2098
+  _globals['_ITEM']._serialized_start=2101
+  _globals['_ITEM']._serialized_end=2307
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=2236
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=2307
+  _globals['_ATTRIBUTE']._serialized_start=2309
+  _globals['_ATTRIBUTE']._serialized_end=2414
+  _globals['_TEXTS']._serialized_start=2416
+  _globals['_TEXTS']._serialized_end=2438
+  _globals['_UPSERTITEMSREQUEST']._serialized_start=2440
+  _globals['_UPSERTITEMSREQUEST']._serialized_end=2492
+  _globals['_UPSERTITEMSRESPONSE']._serialized_start=2494
+  _globals['_UPSERTITEMSRESPONSE']._serialized_end=2555
+  _globals['_DELETEITEMSREQUEST']._serialized_start=2557
+  _globals['_DELETEITEMSREQUEST']._serialized_end=2595
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=2597
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=2635
+  _globals['_GETMODELINFOREQUEST']._serialized_start=2637
+  _globals['_GETMODELINFOREQUEST']._serialized_end=2658
+  _globals['_GETMODELINFORESPONSE']._serialized_start=2661
+  _globals['_GETMODELINFORESPONSE']._serialized_end=2953
+  _globals['_GETMODELINFORESPONSE_METRICSENTRY']._serialized_start=2907
+  _globals['_GETMODELINFORESPONSE_METRICSENTRY']._serialized_end=2953
+  _globals['_RANKINGSERVICE']._serialized_start=3384
+  _globals['_RANKINGSERVICE']._serialized_end=3858
 # @@protoc_insertion_point(module_scope)

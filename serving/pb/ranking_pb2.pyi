@@ -17,6 +17,19 @@ class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_DWELL: _ClassVar[Action]
     ACTION_HIDE: _ClassVar[Action]
     ACTION_OTHER: _ClassVar[Action]
+
+class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEGRADATION_UNSPECIFIED: _ClassVar[Degradation]
+    DEGRADATION_NO_STATE: _ClassVar[Degradation]
+
+class RejectionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REJECTION_REASON_UNSPECIFIED: _ClassVar[RejectionReason]
+    REJECTION_REASON_MALFORMED: _ClassVar[RejectionReason]
+    REJECTION_REASON_TOO_LATE: _ClassVar[RejectionReason]
+    REJECTION_REASON_FUTURE: _ClassVar[RejectionReason]
+    REJECTION_REASON_CONFLICT: _ClassVar[RejectionReason]
 ACTION_UNSPECIFIED: Action
 ACTION_CLICK: Action
 ACTION_SKIP: Action
@@ -25,6 +38,13 @@ ACTION_PURCHASE: Action
 ACTION_DWELL: Action
 ACTION_HIDE: Action
 ACTION_OTHER: Action
+DEGRADATION_UNSPECIFIED: Degradation
+DEGRADATION_NO_STATE: Degradation
+REJECTION_REASON_UNSPECIFIED: RejectionReason
+REJECTION_REASON_MALFORMED: RejectionReason
+REJECTION_REASON_TOO_LATE: RejectionReason
+REJECTION_REASON_FUTURE: RejectionReason
+REJECTION_REASON_CONFLICT: RejectionReason
 
 class ItemText(_message.Message):
     __slots__ = ("title", "description", "category", "tags")
@@ -107,7 +127,7 @@ class RankedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., click_probability: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds")
+    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +135,13 @@ class RankResponse(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class StateVersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +149,9 @@ class RankResponse(_message.Message):
     UNKNOWN_ITEMS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_USER_FIELD_NUMBER: _ClassVar[int]
     STAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_WITHOUT_TEXT_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    STATE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     bundle_id: str
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
@@ -129,7 +159,169 @@ class RankResponse(_message.Message):
     unknown_items: _containers.RepeatedScalarFieldContainer[str]
     unknown_user: bool
     stage_seconds: _containers.ScalarMap[str, float]
-    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    items_without_text: _containers.RepeatedScalarFieldContainer[str]
+    degraded: _containers.RepeatedScalarFieldContainer[Degradation]
+    state_versions: _containers.ScalarMap[str, int]
+    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("event_id", "time_us", "impression", "click", "interaction")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_US_FIELD_NUMBER: _ClassVar[int]
+    IMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    CLICK_FIELD_NUMBER: _ClassVar[int]
+    INTERACTION_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    time_us: int
+    impression: Impression
+    click: Click
+    interaction: Interaction
+    def __init__(self, event_id: _Optional[str] = ..., time_us: _Optional[int] = ..., impression: _Optional[_Union[Impression, _Mapping]] = ..., click: _Optional[_Union[Click, _Mapping]] = ..., interaction: _Optional[_Union[Interaction, _Mapping]] = ...) -> None: ...
+
+class Impression(_message.Message):
+    __slots__ = ("request_id", "user_id", "item_ids", "surface", "query")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    user_id: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    surface: str
+    query: str
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., surface: _Optional[str] = ..., query: _Optional[str] = ...) -> None: ...
+
+class Click(_message.Message):
+    __slots__ = ("request_id", "item_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    item_id: str
+    def __init__(self, request_id: _Optional[str] = ..., item_id: _Optional[str] = ...) -> None: ...
+
+class Interaction(_message.Message):
+    __slots__ = ("user_id", "item_id", "action")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    item_id: str
+    action: Action
+    def __init__(self, user_id: _Optional[str] = ..., item_id: _Optional[str] = ..., action: _Optional[_Union[Action, str]] = ...) -> None: ...
+
+class RecordEventsRequest(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class RejectedEvent(_message.Message):
+    __slots__ = ("position", "event_id", "reason", "message")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    event_id: str
+    reason: RejectionReason
+    message: str
+    def __init__(self, position: _Optional[int] = ..., event_id: _Optional[str] = ..., reason: _Optional[_Union[RejectionReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class RecordEventsResponse(_message.Message):
+    __slots__ = ("accepted", "duplicates", "rejected", "sequence")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    duplicates: int
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectedEvent]
+    sequence: int
+    def __init__(self, accepted: _Optional[int] = ..., duplicates: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectedEvent, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class StreamEventsResponse(_message.Message):
+    __slots__ = ("accepted", "duplicates", "rejected", "first_rejected", "sequence")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    duplicates: int
+    rejected: int
+    first_rejected: _containers.RepeatedCompositeFieldContainer[RejectedEvent]
+    sequence: int
+    def __init__(self, accepted: _Optional[int] = ..., duplicates: _Optional[int] = ..., rejected: _Optional[int] = ..., first_rejected: _Optional[_Iterable[_Union[RejectedEvent, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class Item(_message.Message):
+    __slots__ = ("item_id", "text", "published_us", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Attribute
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Attribute, _Mapping]] = ...) -> None: ...
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_US_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    text: ItemText
+    published_us: int
+    attributes: _containers.MessageMap[str, Attribute]
+    def __init__(self, item_id: _Optional[str] = ..., text: _Optional[_Union[ItemText, _Mapping]] = ..., published_us: _Optional[int] = ..., attributes: _Optional[_Mapping[str, Attribute]] = ...) -> None: ...
+
+class Attribute(_message.Message):
+    __slots__ = ("number", "flag", "text", "texts")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    number: float
+    flag: bool
+    text: str
+    texts: Texts
+    def __init__(self, number: _Optional[float] = ..., flag: bool = ..., text: _Optional[str] = ..., texts: _Optional[_Union[Texts, _Mapping]] = ...) -> None: ...
+
+class Texts(_message.Message):
+    __slots__ = ("texts",)
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, texts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UpsertItemsRequest(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
+
+class UpsertItemsResponse(_message.Message):
+    __slots__ = ("changed", "pending_texts")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    changed: int
+    pending_texts: int
+    def __init__(self, changed: _Optional[int] = ..., pending_texts: _Optional[int] = ...) -> None: ...
+
+class DeleteItemsRequest(_message.Message):
+    __slots__ = ("item_ids",)
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeleteItemsResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    def __init__(self, deleted: _Optional[int] = ...) -> None: ...
 
 class GetModelInfoRequest(_message.Message):
     __slots__ = ()

@@ -45,6 +45,26 @@ class RankingServiceStub(object):
                 request_serializer=serving_dot_pb_dot_ranking__pb2.GetModelInfoRequest.SerializeToString,
                 response_deserializer=serving_dot_pb_dot_ranking__pb2.GetModelInfoResponse.FromString,
                 _registered_method=True)
+        self.RecordEvents = channel.unary_unary(
+                '/recsys.v1.RankingService/RecordEvents',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.RecordEventsRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.RecordEventsResponse.FromString,
+                _registered_method=True)
+        self.StreamEvents = channel.stream_unary(
+                '/recsys.v1.RankingService/StreamEvents',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
+        self.UpsertItems = channel.unary_unary(
+                '/recsys.v1.RankingService/UpsertItems',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.UpsertItemsRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.UpsertItemsResponse.FromString,
+                _registered_method=True)
+        self.DeleteItems = channel.unary_unary(
+                '/recsys.v1.RankingService/DeleteItems',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.DeleteItemsRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.DeleteItemsResponse.FromString,
+                _registered_method=True)
 
 
 class RankingServiceServicer(object):
@@ -65,6 +85,36 @@ class RankingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordEvents(self, request, context):
+        """Tells what was shown and what people did. An answer means that every event it counts as accepted is durable, and
+        that the next ranking knows it. A call that got no answer can be sent again: events are known by their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEvents(self, request_iterator, context):
+        """The same in bulk: any number of messages, one answer after the last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertItems(self, request, context):
+        """Adds items, or replaces what is known of them. The next ranking serves them; until a new text is read, which takes
+        moments, the item ranks without text and RankResponse.items_without_text names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteItems(self, request, context):
+        """Takes items out: from now on they are unknown items. What people did with them stays in the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RankingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +127,26 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     servicer.GetModelInfo,
                     request_deserializer=serving_dot_pb_dot_ranking__pb2.GetModelInfoRequest.FromString,
                     response_serializer=serving_dot_pb_dot_ranking__pb2.GetModelInfoResponse.SerializeToString,
+            ),
+            'RecordEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordEvents,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.RecordEventsRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.RecordEventsResponse.SerializeToString,
+            ),
+            'StreamEvents': grpc.stream_unary_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.StreamEventsRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.StreamEventsResponse.SerializeToString,
+            ),
+            'UpsertItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertItems,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.UpsertItemsRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.UpsertItemsResponse.SerializeToString,
+            ),
+            'DeleteItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteItems,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.DeleteItemsRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.DeleteItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +204,114 @@ class RankingService(object):
             '/recsys.v1.RankingService/GetModelInfo',
             serving_dot_pb_dot_ranking__pb2.GetModelInfoRequest.SerializeToString,
             serving_dot_pb_dot_ranking__pb2.GetModelInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.RankingService/RecordEvents',
+            serving_dot_pb_dot_ranking__pb2.RecordEventsRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.RecordEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/recsys.v1.RankingService/StreamEvents',
+            serving_dot_pb_dot_ranking__pb2.StreamEventsRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.RankingService/UpsertItems',
+            serving_dot_pb_dot_ranking__pb2.UpsertItemsRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.UpsertItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.RankingService/DeleteItems',
+            serving_dot_pb_dot_ranking__pb2.DeleteItemsRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.DeleteItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,
