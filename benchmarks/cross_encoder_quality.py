@@ -18,7 +18,8 @@ import torch
 from figures import Figure, arguments, console, tell
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from recsys.dataset import read_dataset
+from recsys.dataset import Dataset, read_dataset
+from recsys.features import FeatureState, replay
 from recsys.lists import Lists
 from recsys.metrics import METRICS, list_metrics
 from recsys.pipeline import RankingPipeline
@@ -98,12 +99,21 @@ def compare(options: argparse.Namespace, dataset: Path, bundle: Path, work: Path
         task = progress.add_task(f"scoring {len(judged):,} test lists", total=len(judged))
         cross = model.score(log.lists, judged, lambda done: progress.update(task, completed=done))
     lists = Lists.from_impressions(read.impressions[judged], pipeline.catalog)
-    text = pipeline.text_outputs(lists, log.state)[:, 0].astype(np.float64)
+    text = text_alone(pipeline, read, lists)
     figures = quality(log, judged, {"text_only": text, "cross_encoder": cross}) | cost(model, pipeline, log, judged)
     told = (
         f"cross_encoder_quality: {len(learned):,} training lists, {options.epochs} epochs, {len(judged):,} test lists"
     )
     tell(told, figures, options.json)
+
+
+def text_alone(pipeline: RankingPipeline, dataset: Dataset, lists: Lists) -> np.ndarray:
+    """Score lists by the text model, each with the history that its user had at its moment."""
+    scores = np.empty(lists.item_rows.size)
+    for answered in replay(FeatureState(pipeline.catalog), dataset.impressions, dataset.events, lists):
+        if answered.numbers.size:
+            scores[lists.rows_of(answered.numbers)] = pipeline.text_outputs(answered.context)[:, 0]
+    return scores
 
 
 def quality(log: TextLog, judged: Rows, scores: dict[str, np.ndarray]) -> dict[str, Figure]:

@@ -15,7 +15,7 @@ from recsys.bundle import ManifestDraft, TextModel, TextVariant, TrainingWindow
 from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.dataset import read_dataset
-from recsys.features import FeatureState, assemble, column_names
+from recsys.features import FeatureState, assemble, column_names, features_and_histories
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
@@ -46,18 +46,18 @@ def make_bundle(folder: Path, scale: Scale, seed: int = 0) -> Path:
     simulate(SimulationConfig(seed=seed, items=scale.items, users=scale.users, lists=scale.lists), folder / "dataset")
     dataset = read_dataset(folder / "dataset")
     catalog = Catalog(dataset.items)
-    state = FeatureState.build(catalog, dataset.impressions)
+    state = FeatureState(catalog)
     rng = np.random.default_rng(seed)
     newest = Lists.from_impressions(dataset.impressions.tail(scale.fitted_lists), catalog)
-    behaviour = state.features(newest)
+    behaviour, _ = features_and_histories(state, dataset.impressions, None, newest, scale.history, skips=False)
     text = rng.standard_normal((len(behaviour), len(TEXT_OUTPUTS))).astype(np.float32)
     table = assemble(text, behaviour, newest.offsets)
     items = BytesIO()
     dataset.items.write_parquet(items)
     files = {
         **_text_files(scale, len(catalog), rng),
-        "ranker.txt": _trees(table, column_names(state.names), scale.trees, scale, rng),
-        "ranker_behaviour.txt": _trees(behaviour, state.names, 10, scale, rng),
+        "ranker.txt": _trees(table, column_names(state.feature_set.names), scale.trees, scale, rng),
+        "ranker_behaviour.txt": _trees(behaviour, state.feature_set.names, 10, scale, rng),
         "calibration.json": Calibration(scores=(-1.0, 1.0), probabilities=(0.05, 0.5)).to_json(),
         "item_calibration.json": Calibration(scores=(-1.0, 1.0), probabilities=(0.05, 0.5)).to_json(),
         "items.parquet": items.getvalue(),
@@ -122,9 +122,9 @@ def _trees(
 def _draft(scale: Scale, state: FeatureState, impressions: pl.DataFrame, items: int) -> ManifestDraft:
     ts = impressions["ts"].dt.epoch("us")
     return ManifestDraft(
-        feature_names=state.names,
-        feature_fingerprint=state.fingerprint,
-        ranker_columns=column_names(state.names),
+        feature_names=state.feature_set.names,
+        feature_fingerprint=state.feature_set.fingerprint,
+        ranker_columns=column_names(state.feature_set.names),
         text=TextModel(
             fingerprint="made-for-benchmarks",
             tokenizer=TextSettings().model_dump(),

@@ -54,13 +54,34 @@ class Lists:
         """Name the list that each item stands in; shape [R]."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def rows_of(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return where the items of some lists stand, list after list."""
+        lengths = self.lengths[numbers]
+        begins = np.cumsum(lengths) - lengths
+        rows: npt.NDArray[np.int64] = np.repeat(self.offsets[:-1][numbers] - begins, lengths) + np.arange(lengths.sum())
+        return rows
+
+    def take(self, numbers: npt.NDArray[np.integer]) -> Self:
+        """Return some of the lists, in the order of ``numbers``."""
+        chosen = numbers.tolist()
+        return type(self)(
+            user_ids=[self.user_ids[number] for number in chosen],
+            ts=self.ts[numbers],
+            item_rows=self.item_rows[self.rows_of(numbers)],
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[numbers])]).astype(np.int64),
+            histories=[self.histories[number] for number in chosen],
+            queries=[self.queries[number] for number in chosen],
+            surfaces=[self.surfaces[number] for number in chosen],
+        )
+
     @classmethod
     def from_impressions(cls, impressions: pl.DataFrame, catalog: Catalog) -> Self:
         """Encode an impressions table (see ``recsys.dataset``), keeping its order."""
         offsets = np.concatenate([[0], np.cumsum(impressions["item_ids"].list.len().to_numpy())]).astype(np.int64)
-        histories: list[GivenHistory | None] = [
-            None if ids is None else _clicked_earlier(ids, catalog) for ids in impressions["history"].to_list()
-        ]
+        given = impressions["history"]
+        histories: list[GivenHistory | None] = [None] * len(given)
+        if given.null_count() < len(given):
+            histories = [None if ids is None else _clicked_earlier(ids, catalog) for ids in given.to_list()]
         return cls(
             user_ids=impressions["user_id"].to_list(),
             ts=impressions["ts"].dt.epoch("us").to_numpy(),

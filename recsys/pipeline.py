@@ -16,7 +16,7 @@ from recsys.bundle import Manifest, ManifestDraft, check_fingerprint, read_bundl
 from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.explain import reasons
-from recsys.features import FeatureState, assemble
+from recsys.features import Context, FeatureState, Histories, assemble, histories
 from recsys.lists import Lists
 from recsys.ranker import Ranker
 from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
@@ -38,7 +38,7 @@ class RankingPipeline:
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
         self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
-        check_fingerprint(manifest.feature_fingerprint, self.state.fingerprint, "features")
+        check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
         self.vectors = Vectors.from_bytes(files["vectors.safetensors"])
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
@@ -69,9 +69,10 @@ class RankingPipeline:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
         watch = _Stopwatch()
         lists = Lists.from_request(request, self.catalog)
-        behaviour = self.state.features(lists)
+        seen = self.state.look(lists)
+        behaviour = self.state.feature_set.table(seen)
         watch.stop("features")
-        text = self._read(request, lists)
+        text = self._read(request, lists, seen)
         watch.stop("text")
         scores = self.ranker.predict(assemble(text, behaviour, lists.offsets))
         probabilities = self.calibration.probability(scores)
@@ -96,16 +97,18 @@ class RankingPipeline:
         lists = Lists.from_request(request, self.catalog)
         if not request.candidates:
             return {}
-        table = assemble(self._read(request, lists), self.state.features(lists), lists.offsets)
+        seen = self.state.look(lists)
+        table = assemble(self._read(request, lists, seen), self.state.feature_set.table(seen), lists.offsets)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
-    def text_outputs(self, lists: Lists, state: FeatureState) -> npt.NDArray[np.float32]:
+    def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
+        lists = seen.lists
         asked = sorted({query for query in lists.queries if query})
         queries = self.text.encode([ItemText(title=query) for query in asked])
         query_row = {query: len(self.vectors) + place for place, query in enumerate(asked)}
-        history = state.histories(lists, self.manifest.text.history_length, skips=self.manifest.text.skips)
+        history = self._history(seen)
         return np.concatenate(
             [
                 self.text.score(
@@ -121,14 +124,14 @@ class RankingPipeline:
             ]
         )
 
-    def score_lists(self, lists: Lists, state: FeatureState) -> dict[str, Floats]:
-        """Score stored lists with a state that may know more, each list as of its own time.
+    def score_lists(self, seen: Context) -> dict[str, Floats]:
+        """Score stored lists by what a state that may know more than the bundle's says of them.
 
         Returns:
             By method, one score per item [R]: ``full``, ``text_only``, ``behaviour_only``, and full's ``probability``.
         """
-        text, behaviour = self.text_outputs(lists, state), state.features(lists)
-        full = self.ranker.predict(assemble(text, behaviour, lists.offsets))
+        text, behaviour = self.text_outputs(seen), self.state.feature_set.table(seen)
+        full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets))
         return {
             "full": full,
             "text_only": text[:, 0].astype(np.float64),
@@ -136,7 +139,10 @@ class RankingPipeline:
             "probability": self.calibration.probability(full),
         }
 
-    def _read(self, request: RankRequest, lists: Lists) -> npt.NDArray[np.float32]:
+    def _history(self, seen: Context) -> Histories:
+        return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
+
+    def _read(self, request: RankRequest, lists: Lists, seen: Context) -> npt.NDArray[np.float32]:
         """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
         rows = lists.item_rows.copy()
         sent: list[ItemText] = []
@@ -150,7 +156,7 @@ class RankingPipeline:
             query = len(self.vectors) + len(sent)
             sent.append(ItemText(title=request.query))
         more = self.text.encode(sent) if sent else None
-        history = self.state.histories(lists, self.manifest.text.history_length, skips=self.manifest.text.skips)
+        history = self._history(seen)
         return self.text.score(
             self.vectors, rows, history.rows[0], history.actions[0], history.ages[0], query=query, more=more
         )

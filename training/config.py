@@ -24,7 +24,7 @@ class TextConfig(BaseModel):
     backbone: str = Field(default="", description="folder or Hugging Face name; empty for the packaged MiniLM-L6")
     tokens: TextSettings = TextSettings()
     dimensions: int = Field(default=256, ge=8, le=1024)
-    history_length: int = Field(default=48, ge=16, le=512, multiple_of=16)
+    history_length: int = Field(default=48, ge=16, le=48, multiple_of=16)
     skips: bool = Field(default=False, description="put shown but unclicked items into the history too")
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError, Fault
-from recsys.features import FeatureState
+from recsys.features import Context, FeatureState, replay
 from recsys.lists import Lists
 from recsys.metrics import METRICS, ListMetrics, click_report, list_metrics
 from training.baselines import chance, popularity, shown_order
@@ -30,8 +30,6 @@ PAIRS = (
     ("full", "popularity"),
     ("text_only", "cross_encoder"),
 )
-# Lists scored at a time: bounds memory, and moves the progress bar.
-_LISTS_AT_A_TIME = 1_000
 
 
 class ScoresLists(Protocol):
@@ -45,7 +43,7 @@ class ScoresLists(Protocol):
     def bundle_id(self) -> str:
         """The bundle's name."""
 
-    def score_lists(self, lists: Lists, state: FeatureState) -> Mapping[str, Floats]:
+    def score_lists(self, seen: Context) -> Mapping[str, Floats]:
         """Score all items, each array of shape [R]: full, text_only, behaviour_only, and probability of a click."""
 
 
@@ -78,8 +76,7 @@ def evaluate(
     _require_both_classes(test)
     clicked = test["clicked"].explode(empty_as_null=False).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(test["item_ids"].list.len().to_numpy())]).astype(np.int64)
-    state = FeatureState.build(pipeline.catalog, dataset.impressions, dataset.events)
-    scores = _score(pipeline, test, state, progress)
+    scores = _score(pipeline, dataset, Lists.from_impressions(test, pipeline.catalog), progress)
     probability = scores.pop("probability")
     scores |= {
         "popularity": popularity(dataset.impressions, test),
@@ -113,17 +110,22 @@ def evaluate(
 
 def _score(
     pipeline: ScoresLists,
-    test: pl.DataFrame,
-    state: FeatureState,
+    dataset: Dataset,
+    lists: Lists,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Floats]:
-    parts: list[dict[str, Floats]] = []
-    for begin in range(0, len(test), _LISTS_AT_A_TIME):
-        lists = Lists.from_impressions(test[begin : begin + _LISTS_AT_A_TIME], pipeline.catalog)
-        parts.append(dict(pipeline.score_lists(lists, state)))
+    scores: dict[str, Floats] = {}
+    done = 0
+    for answered in replay(FeatureState(pipeline.catalog), dataset.impressions, dataset.events, lists):
+        if not answered.numbers.size:
+            continue
+        rows = lists.rows_of(answered.numbers)
+        for method, values in pipeline.score_lists(answered.context).items():
+            scores.setdefault(method, np.empty(lists.item_rows.size))[rows] = values
+        done += answered.numbers.size
         if progress is not None:
-            progress(begin + len(lists), len(test))
-    return {method: np.concatenate([part[method] for part in parts]) for method in parts[0]}
+            progress(done, len(lists))
+    return scores
 
 
 def _require_both_classes(test: pl.DataFrame) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
-from recsys.features import FeatureState
+from recsys.features import FeatureState, features_and_histories
 from recsys.lists import Lists
 from recsys.schema import ItemText
 from training.split import test_lists
@@ -27,7 +27,6 @@ class TextLog:
 
     texts: list[ItemText]
     lists: TextLists
-    state: FeatureState
     training: Rows
     test: Rows
     users: npt.NDArray[np.int64]
@@ -38,20 +37,21 @@ class TextLog:
         impressions = dataset.impressions.with_row_index("number")
         training, test = (part["number"].to_numpy().astype(np.int64) for part in test_lists(impressions))
         lists = Lists.from_impressions(dataset.impressions, catalog)
-        state = FeatureState.build(catalog, dataset.impressions, dataset.events)
+        _, histories = features_and_histories(
+            FeatureState(catalog), dataset.impressions, dataset.events, lists, history, skips=skips
+        )
         texts, query_rows = with_queries(catalog, lists)
         clicked = dataset.impressions["clicked"].explode(empty_as_null=False).to_numpy().astype(np.bool_)
         return cls(
             texts=texts,
             lists=TextLists(
                 lists,
-                state.histories(lists, history, skips=skips),
+                histories,
                 clicked,
                 pad=len(texts),
                 query_rows=query_rows,
                 weight=dataset.impressions["weight"].to_numpy().astype(np.float32),
             ),
-            state=state,
             training=training,
             test=test,
             users=dataset.impressions["user_id"].rank("dense").to_numpy().astype(np.int64),

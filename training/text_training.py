@@ -19,7 +19,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as save_tensors
 
 from recsys.catalog import Catalog
-from recsys.features import FeatureState
+from recsys.features import Histories
 from recsys.files import write_file
 from recsys.lists import Lists
 from recsys.schema import TEXT_OUTPUTS, ItemText
@@ -62,14 +62,13 @@ class TrainingLists:
 
 
 def train_text(
-    catalog: Catalog, state: FeatureState, log: TrainingLists, config: TrainConfig, work: Path, tell: Tell
+    catalog: Catalog, histories: Histories, log: TrainingLists, config: TrainConfig, work: Path, tell: Tell
 ) -> TrainedText:
     """Fine-tune slice by slice; what an earlier, interrupted run finished in ``work`` is not done again."""
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config.text.backbone)
     texts, query_rows = with_queries(catalog, log.lists)
     tokens = ItemTokenizer(tokenizer, config.text.tokens).encode(texts)
-    histories = state.histories(log.lists, config.text.history_length, skips=config.text.skips)
     lists = TextLists(log.lists, histories, log.clicked, pad=len(texts), query_rows=query_rows, weight=log.weight)
     values = np.full((len(log.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
     trained_until = np.full(len(log.lists), -1, np.int64)

@@ -21,7 +21,7 @@ from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError, Fault
-from recsys.features import FeatureState, column_names
+from recsys.features import FeatureState, column_names, features_and_histories
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
@@ -68,23 +68,26 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     catalog = Catalog(dataset.items)
     tell("features", 0.0, "")
-    state = FeatureState.build(catalog, impressions, dataset.events)
+    state = FeatureState(catalog)
     log = _training_lists(impressions, catalog)
-    text = train_text(catalog, state, log, config, work, tell)
+    behaviour, histories = features_and_histories(
+        state, impressions, dataset.events, log.lists, config.text.history_length, skips=config.text.skips
+    )
+    text = train_text(catalog, histories, log, config, work, tell)
     if distributed.is_initialized() and distributed.get_rank():
         return None
     tell("export", 0.0, "")
     exported = export_text(text, len(catalog), tell)
     tell("ranker", 0.0, "")
     fitted = fit_ranker(
-        state.features(log.lists),
+        behaviour,
         text.scores,
         log.lists,
         log.clicked,
         log.weight,
         config.ranker,
-        behaviour_names=state.names,
-        counters=state.counters,
+        behaviour_names=state.feature_set.names,
+        counters=state.feature_set.counters,
     )
     files = _files(dataset, state, text, exported, fitted, _item_calibration(log, exported))
     draft = _draft(impressions, state, text, exported, fitted, config, catalog)
@@ -138,9 +141,9 @@ def _draft(
 ) -> ManifestDraft:
     ts = impressions["ts"].dt.epoch("us")
     return ManifestDraft(
-        feature_names=state.names,
-        feature_fingerprint=state.fingerprint,
-        ranker_columns=column_names(state.names),
+        feature_names=state.feature_set.names,
+        feature_fingerprint=state.feature_set.fingerprint,
+        ranker_columns=column_names(state.feature_set.names),
         text=TextModel(
             fingerprint=weights_fingerprint(text.predictor),
             tokenizer=config.text.tokens.model_dump(),

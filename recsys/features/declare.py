@@ -12,7 +12,7 @@ from recsys.features.feature import Feature
 from recsys.features.surprise import choices
 
 # To be raised whenever a feature of the same name gets another value.
-VERSION = 1
+VERSION = 2
 
 
 def _keenness(context: Context) -> Floats:
@@ -20,11 +20,7 @@ def _keenness(context: Context) -> Floats:
 
 
 def _usual_rate(context: Context) -> Floats:
-    past = context.get(choices)
-    clicked = past.clicked.sum(axis=1)
-    total = (past.rates * past.clicked).cumsum(axis=1)[:, -1]
-    usual: Floats = (total + 0.2) / (clicked + 1)
-    return context.per_row(usual)
+    return context.per_row(context.get(choices).usual_rate)
 
 
 TASTE = (
@@ -32,17 +28,13 @@ TASTE = (
     Feature(name="user_usual_rate", description="Click rate of what the user clicks", compute=_usual_rate),
 )
 
+# What every catalog has; the attributes of an item table add their own.
+FEATURES = (*popularity.FEATURES, *encounters.FEATURES, *TASTE, *co_clicks.FEATURES)
+
 
 def declare(catalog: Catalog) -> tuple[Feature, ...]:
     """List the features for a catalog: the fixed ones, and those that its attributes give."""
-    return (
-        *popularity.FEATURES,
-        *encounters.FEATURES,
-        *TASTE,
-        *co_clicks.FEATURES,
-        *affinity.declare(value_names(catalog)),
-        *sizes.declare(number_names(catalog)),
-    )
+    return (*FEATURES, *affinity.declare(value_names(catalog)), *sizes.declare(number_names(catalog)))
 
 
 def fingerprint(names: tuple[str, ...]) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.attributes import Floats
-from recsys.features.log import Ints
+from recsys.features.compiled import compiled
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Table = npt.NDArray[np.floating]
+
+# Sums run over integers of so many steps to the largest figure, so that their order cannot change a bit.
+_STEPS = float(1 << 50)
 
 
 def ranks(values: Table, offsets: Ints) -> Floats:
@@ -16,56 +20,77 @@ def ranks(values: Table, offsets: Ints) -> Floats:
 
     NaN stays NaN and takes no rank; a value that stands alone has rank 0.5.
     """
-    padded, where = _padded(values, offsets)
-    order = np.argsort(padded, axis=2)
-    ascending = np.take_along_axis(padded, order, axis=2)
-    known = ~np.isnan(ascending)
-    count = known.sum(axis=2, keepdims=True)
-    rank = np.where(count > 1, _mean_places(ascending) / np.maximum(count - 1, 1), 0.5)
-    unsorted = np.empty_like(rank)
-    np.put_along_axis(unsorted, order, np.where(known, rank, np.nan), axis=2)
-    found: Floats = unsorted[where]
-    return found
+    return _ranks(np.ascontiguousarray(values.T, np.float64), offsets).T
 
 
 def z_scores(values: Table, offsets: Ints) -> Floats:
     """Return how many standard deviations each value lies above its list's mean; 0 where all are equal; [R, C].
 
-    NaN stays NaN and does not count. Sums run over sorted values, one after the other, so that neither the order of
-    the list nor the lists computed beside it can change a bit.
+    NaN stays NaN and does not count.
     """
-    padded, where = _padded(values, offsets)
-    ascending = np.sort(padded, axis=2)
-    known = ~np.isnan(ascending)
-    count = np.maximum(known.sum(axis=2, keepdims=True), 1)
-    mean = np.where(known, ascending, 0.0).cumsum(axis=2)[:, :, -1:] / count
-    gaps = np.where(known, ascending - mean, 0.0)
-    spread = np.sqrt(np.square(gaps).cumsum(axis=2)[:, :, -1:] / count)
-    flat = spread <= 1e-9 * (np.abs(mean) + 1e-9)
-    score = np.where(flat, padded * 0, (padded - mean) / np.where(flat, 1.0, spread))
-    found: Floats = score[where]
+    return z_scores_by_column(np.ascontiguousarray(values.T, np.float64), offsets).T
+
+
+@compiled
+def z_scores_by_column(values: Floats, offsets: Ints) -> Floats:
+    """Return the z-scores of columns; both [C, R]."""
+    scores = np.empty_like(values)
+    for column in range(values.shape[0]):
+        for number in range(offsets.size - 1):
+            first, last = offsets[number], offsets[number + 1]
+            mean, spread = _mean_and_spread(values[column, first:last])
+            factor = 0.0 if spread <= 1e-9 * (abs(mean) + 1e-9) else 1.0 / spread
+            for place in range(first, last):
+                scores[column, place] = (values[column, place] - mean) * factor
+    return scores
+
+
+@compiled
+def _mean_and_spread(values: Floats) -> tuple[float, float]:
+    largest, count = 0.0, 0
+    for value in values:
+        if not np.isnan(value):
+            largest = max(largest, abs(value))
+            count += 1
+    if count == 0 or largest == 0.0:
+        return 0.0, 0.0
+    total, scale = 0, _STEPS / largest
+    for value in values:
+        if not np.isnan(value):
+            total += int(np.rint(value * scale))
+    mean = total / count / _STEPS * largest
+    widest = 0.0
+    for value in values:
+        if not np.isnan(value):
+            widest = max(widest, abs(value - mean))
+    if widest == 0.0:
+        return mean, 0.0
+    total, scale = 0, 1.0 / widest
+    for value in values:
+        if not np.isnan(value):
+            gap = (value - mean) * scale
+            total += int(np.rint(gap * gap * _STEPS))
+    return mean, widest * np.sqrt(total / count / _STEPS)
+
+
+@compiled
+def _ranks(values: Floats, offsets: Ints) -> Floats:
+    found = np.empty_like(values)
+    for column in range(values.shape[0]):
+        for number in range(offsets.size - 1):
+            first, last = offsets[number], offsets[number + 1]
+            order = np.argsort(values[column, first:last])
+            known = last - first
+            while known > 0 and np.isnan(values[column, first + order[known - 1]]):
+                known -= 1
+                found[column, first + order[known]] = np.nan
+            place = 0
+            while place < known:
+                end = place + 1
+                while end < known and values[column, first + order[end]] == values[column, first + order[place]]:
+                    end += 1
+                for equal in range(place, end):
+                    rank = (place + end - 1) / 2 / (known - 1) if known > 1 else 0.5
+                    found[column, first + order[equal]] = rank
+                place = end
     return found
-
-
-def _padded(values: Table, offsets: Ints) -> tuple[Floats, tuple[Ints, slice, Ints]]:
-    """Lay lists side by side, [L, C, longest], NaN behind the short ones; and say where each row went."""
-    lengths = np.diff(offsets)
-    which = np.repeat(np.arange(lengths.size), lengths)
-    place = np.arange(values.shape[0]) - np.repeat(offsets[:-1], lengths)
-    padded = np.full((lengths.size, values.shape[1], max(int(lengths.max(initial=0)), 1)), np.nan)
-    where = (which, slice(None), place)
-    padded[where] = values
-    return padded, where
-
-
-def _mean_places(ascending: Floats) -> Floats:
-    """Return each value's place in its ascending row, equal values sharing the mean of theirs."""
-    longest = ascending.shape[2]
-    places = np.arange(longest)
-    changes = ascending[:, :, 1:] != ascending[:, :, :-1]
-    edge = np.ones((*ascending.shape[:2], 1), np.bool_)
-    begins, ends = np.concatenate([edge, changes], axis=2), np.concatenate([changes, edge], axis=2)
-    first = np.maximum.accumulate(np.where(begins, places, 0), axis=2)
-    last = np.minimum.accumulate(np.where(ends, places, longest)[:, :, ::-1], axis=2)[:, :, ::-1]
-    mean: Floats = (first + last) / 2
-    return mean

@@ -1,8 +1,7 @@
-"""A feature state as bytes: arrays and ids in one safetensors file, no pickle."""
+"""A feature state as bytes: its columns in one safetensors file, no pickle."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,41 +11,32 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from recsys.errors import BundleError
-from recsys.features.build import Logs
-from recsys.features.log import ActionLog, CountLog, PairLog
+from recsys.features.keys import Keys, append_all, empty_index
+from recsys.features.tables import Counts, Items, Keyed, Tables, Users, columns_of, empty_tables, grown
 
-FORMAT = 1
-_KINDS: dict[str, type[CountLog | ActionLog]] = {
-    "overall": CountLog,
-    "items": CountLog,
-    "users": CountLog,
-    "values": CountLog,
-    "pairs.counts": CountLog,
-    "liked": ActionLog,
-    "disliked": ActionLog,
-}
+FORMAT = 2
+_KEYED = ("items", "users", "categories", "surfaces")
 
 
-def dump(logs: Logs, item_ids: list[str], user_ids: list[str], fingerprint: str) -> bytes:
-    """Write logs and ids."""
+def dump(tables: Tables, value_keys: Keys, fingerprint: str) -> bytes:
+    """Write what a state has learned."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "axis": logs.axis,
-        "pairs.pairs": logs.pairs.pairs,
-        "fingerprint": np.frombuffer(fingerprint.encode(), np.uint8),
         "format": np.array([FORMAT]),
+        "fingerprint": np.frombuffer(fingerprint.encode(), np.uint8),
+        "value_keys": value_keys,
+        "values": tables.values,
+        "places": tables.places,
     }
-    for name, kind in _KINDS.items():
-        log = logs.pairs.counts if name == "pairs.counts" else getattr(logs, name)
-        arrays |= {f"{name}.{each.name}": np.asarray(getattr(log, each.name)) for each in fields(kind)}
-    for name, ids in (("item_ids", item_ids), ("user_ids", user_ids)):
-        encoded = [each.encode() for each in ids]
-        arrays[name] = np.frombuffer(b"".join(encoded), np.uint8)
-        arrays[f"{name}.ends"] = np.cumsum([len(each) for each in encoded], dtype=np.int64)
+    arrays |= {f"overall.{name}": column for name, column in columns_of(tables.overall).items()}
+    for table_name in _KEYED:
+        table: Items | Users | Keyed = getattr(tables, table_name)
+        used = int(table.used[0])
+        arrays |= {f"{table_name}.{name}": column[:used] for name, column in columns_of(table).items()}
     return bytes(save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
-def load(data: bytes) -> tuple[Logs, list[str], list[str], str]:
-    """Read logs, item ids, user ids and the fingerprint of the features that they were built for.
+def load(data: bytes) -> tuple[Tables, Keys, str]:
+    """Read the tables, the key of each attribute value, and the fingerprint of the features they were made for.
 
     Raises:
         BundleError: this is no snapshot, or one of another format.
@@ -55,26 +45,33 @@ def load(data: bytes) -> tuple[Logs, list[str], list[str], str]:
         arrays = load_tensors(data)
         if arrays["format"].tolist() != [FORMAT]:
             raise BundleError(
-                f"the feature state has format {arrays['format']}, this build reads {FORMAT}; train again"
+                f"the feature state has format {arrays['format'].tolist()}, this build reads {FORMAT}; train again"
             )
-        logs = {name: _read(arrays, name, kind) for name, kind in _KINDS.items()}
-        item_ids, user_ids = _ids(arrays, "item_ids"), _ids(arrays, "user_ids")
-        pairs = PairLog(pairs=arrays["pairs.pairs"], counts=logs.pop("pairs.counts"), items=len(item_ids))
-        return (
-            Logs(axis=arrays["axis"], pairs=pairs, **logs),
-            item_ids,
-            user_ids,
-            arrays["fingerprint"].tobytes().decode(),
-        )
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        sizes = {name: len(arrays[f"{name}.keys"]) for name in _KEYED}
+        tables = empty_tables(values=len(arrays["values"]), items=max(sizes["items"], 1), users=max(sizes["users"], 1))
+        tables.values[:], tables.places[:] = arrays["values"], arrays["places"]
+        _fill(tables.overall, arrays, "overall", 1)
+        filled = {}
+        for name, used in sizes.items():
+            table = grown(getattr(tables, name), used)
+            _fill(table, arrays, name, used)
+            table.used[0] = used
+            filled[name] = _indexed(table)
+        return tables._replace(**filled), arrays["value_keys"], arrays["fingerprint"].tobytes().decode()
+    except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise BundleError(f"the feature state is damaged ({error}); publish the bundle again") from error
 
 
-def _read(arrays: dict[str, npt.NDArray[Any]], name: str, kind: Any) -> Any:
-    found: dict[str, Any] = {each.name: arrays[f"{name}.{each.name}"] for each in fields(kind)}
-    return kind(**{field: array if array.ndim else int(array) for field, array in found.items()})
+def _fill(table: Items | Users | Keyed | Counts, arrays: dict[str, npt.NDArray[Any]], name: str, used: int) -> None:
+    for column_name, column in columns_of(table).items():
+        written = arrays[f"{name}.{column_name}"]
+        if written.dtype != column.dtype or written.shape != (used, *column.shape[1:]):
+            raise ValueError(f"{name}.{column_name} has the shape {written.shape} of {written.dtype}")
+        column[:used] = written
 
 
-def _ids(arrays: dict[str, npt.NDArray[Any]], name: str) -> list[str]:
-    text, ends = arrays[name].tobytes(), arrays[f"{name}.ends"].tolist()
-    return [text[start:end].decode() for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+def _indexed(table: Any) -> Any:
+    """Rebuild the index, which is not written."""
+    cells, slots = empty_index(table.keys.size)
+    append_all(cells, slots, table.keys[: table.used[0]], 0)
+    return table._replace(cells=cells, slots=slots)

@@ -1,8 +1,8 @@
-"""The behavioural features: built from a log, asked for lists."""
+"""What people did, ready to be looked up: learned event by event, asked list by list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -12,116 +12,254 @@ import polars as pl
 from recsys.catalog import Catalog
 from recsys.errors import BundleError
 from recsys.features import snapshot
-from recsys.features.attributes import Numbers, Values
-from recsys.features.build import Logs, build_logs
-from recsys.features.context import Context, World
-from recsys.features.declare import declare, fingerprint
-from recsys.features.histories import Histories, histories
-from recsys.features.relative import z_scores
-from recsys.features.table import rounded
+from recsys.features.compiled import compiled
+from recsys.features.context import Context
+from recsys.features.facts import CatalogFacts
+from recsys.features.feature_set import FeatureSet
+from recsys.features.histories import Histories, histories, recall_given
+from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find, find_all, key_of, keys_of
+from recsys.features.learn import Facts, Operations, learn
+from recsys.features.look import Asked, Seen, blank, look, look_all
+from recsys.features.tables import Ints, Items, Keyed, Table, Tables, Users, bytes_per_row, empty_tables, grown
 from recsys.lists import Lists
+from recsys.schema import ACTIONS
 
-# Bounds on what one chunk of lists may need at once: rows, and cells of the user's profile over all attribute values.
-CHUNK_ROWS = 16_384
-CHUNK_CELLS = 4_000_000
+# Beyond so many users, a new one takes the place of one who was not seen for long.
+MOST_USERS = 2_000_000
+# How many ids that the catalog does not know are counted, in case they become known.
+MOST_STRANGE_ITEMS = 100_000
 
 
 class FeatureState:
-    """What people did, ready to be looked up: the same in training, evaluation and serving.
+    """The behaviour of users and items up to a moment, in memory; safe to ask and to teach from several threads."""
 
-    ``counters`` marks the features that rest on the log, so that a trainer can practise their absence; shape [F].
-    """
-
-    def __init__(self, catalog: Catalog, item_ids: list[str], user_ids: list[str], logs: Logs, values: Values) -> None:
-        self._features = declare(catalog)
-        self._relative = np.array([place for place, each in enumerate(self._features) if each.relative])
-        relative = [each for each in self._features if each.relative]
-        self.names: tuple[str, ...] = (
-            *(each.name for each in self._features),
-            *(f"{each.name}@z" for each in relative),
-        )
-        self.descriptions: dict[str, str] = {each.name: each.description for each in self._features}
-        self.counters: npt.NDArray[np.bool_] = np.array([each.counter for each in (*self._features, *relative)])
-        self.fingerprint: str = fingerprint(self.names)
-        self._item_ids, self._user_ids = item_ids, user_ids
-        code = {item_id: place for place, item_id in enumerate(item_ids)}
-        self._world = World(
-            logs=logs,
-            values=values,
-            numbers=Numbers.read(catalog),
-            user_of_id={user_id: place for place, user_id in enumerate(user_ids)},
-            item_of_row=np.array([*(code.get(item_id, -1) for item_id in catalog.ids), -1], dtype=np.int32),
-            row_of_item=np.append(catalog.rows(item_ids), np.int32(-1)),
-        )
+    def __init__(
+        self,
+        catalog: Catalog,
+        features: FeatureSet | None = None,
+        tables: Tables | None = None,
+        *,
+        most_users: int = MOST_USERS,
+    ) -> None:
+        self.feature_set = features or FeatureSet(catalog)
+        self.catalog = catalog
+        self._facts = CatalogFacts(catalog)
+        self._tables = tables or empty_tables(values=self._facts.values.size)
+        self._most_users = most_users
+        self._lock = Lock()
+        self._slot_of_row = np.zeros(0, np.int32)
+        self._learnable: Facts
+        self._read_catalog(0)
 
     @classmethod
     def build(cls, catalog: Catalog, impressions: pl.DataFrame, events: pl.DataFrame | None = None) -> Self:
-        """Make the logs of all impressions, and of further events; lists may lie before, among or after them."""
-        ids = impressions["user_id"] if events is None else pl.concat([impressions["user_id"], events["user_id"]])
-        user_ids = ids.filter(ids != "").unique().sort().to_list()
-        values = Values.read(catalog)
-        logs = build_logs(catalog, user_ids, values, impressions, events)
-        return cls(catalog, catalog.ids, user_ids, logs, values)
+        """Learn a whole log; what a list may know of it before its own moment, ``recsys.features.replay`` says."""
+        from recsys.features.replay import replay  # noqa: PLC0415  # which is built on this module
+
+        state = cls(catalog)
+        for _ in replay(state, impressions, events):
+            pass
+        return state
+
+    # -- learning
+
+    def learn(self, told: Operations, first: int = 0, last: int | None = None) -> None:
+        """Learn operations in order; their slots must come from ``item_slots`` and ``surface_slots``."""
+        with self._lock:
+            self._make_room(told)
+            learn(
+                self._tables, self._learnable, told, first, told.kind.size if last is None else last, self._most_users
+            )
+
+    def learn_and_look(
+        self, told: Operations, lists: Lists, before: Ints, first: int = 0, last: int | None = None
+    ) -> Context:
+        """Learn operations in order, and answer each list before the operation whose number ``before`` says."""
+        asked = self.asked(lists)
+        seen = self.blank(asked, lists)
+        end = told.kind.size if last is None else last
+        with self._lock:
+            self._make_room(told)
+            _learn_and_look(self._tables, self._learnable, told, asked, seen, before, first, end, self._most_users)
+        return Context.of(lists, seen, self._facts)
+
+    def item_slots(self, rows: Slots, strange: Keys | None = None) -> Slots:
+        """Return the slots of catalog rows; where a row is -1, a place for its key in ``strange``, -1 without room."""
+        slots = np.where(rows >= 0, self._slot_of_row[rows], -1).astype(np.int32)
+        if strange is not None:
+            unknown = np.flatnonzero((rows < 0) & (strange != NOBODY))
+            most = self._catalog_items + MOST_STRANGE_ITEMS
+            with self._lock:
+                found, items = _placed(self._tables.items, strange[unknown], most)
+                self._tables = self._tables._replace(items=items)
+            slots[unknown] = found
+        return slots
+
+    def surface_slots(self, surfaces: list[str], *, place: bool) -> Slots:
+        """Return the slots of surfaces, -1 for the empty name, and for unknown ones unless they are to be placed."""
+        known = {name: key_of(name) if name else NOBODY for name in set(surfaces)}
+        keys = np.array([known[name] for name in surfaces], np.int64)
+        if not place:
+            return find_all(self._tables.surfaces.cells, self._tables.surfaces.slots, keys)
+        with self._lock:
+            slots, table = _placed(self._tables.surfaces, keys, 10_000)
+            self._tables = self._tables._replace(surfaces=table)
+        return slots
+
+    def items_changed(self) -> None:
+        """Read the rows that the catalog has gained."""
+        with self._lock:
+            old = self._facts.rows
+            self._facts.read(self.catalog)
+            self._read_catalog(old)
+
+    # -- asking
+
+    def look(self, lists: Lists) -> Context:
+        """Return what is known of users and candidates now, each list at its own moment."""
+        asked = self.asked(lists)
+        seen = self.blank(asked, lists)
+        with self._lock:
+            look_all(self._tables, self._learnable, asked, seen)
+        return Context.of(lists, seen, self._facts)
 
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
-        """Return the features of each candidate, from what happened strictly before its list; shape [R, F]."""
-        table = np.empty((lists.item_rows.size, len(self.names)), np.float32)
-        for part, rows in self._chunks(lists):
-            context = Context.of(self._world, part)
-            figures = np.stack([each.values(context) for each in self._features], axis=1)
-            table[rows, : figures.shape[1]] = base = rounded(figures)
-            table[rows, figures.shape[1] :] = rounded(z_scores(base[:, self._relative], part.offsets))
-        return table
-
-    def knows(self, user_id: str) -> bool:
-        """Tell whether the log has seen this user."""
-        return user_id in self._world.user_of_id
+        """Return the features of each candidate; shape [R, F]."""
+        return self.feature_set.table(self.look(lists))
 
     def histories(self, lists: Lists, length: int, *, skips: bool) -> Histories:
         """Return what each list's user did last, newest first; ``skips`` adds what was shown and not clicked."""
-        return histories(Context.of(self._world, lists), length, skips=skips)
+        return histories(self.look(lists), length, skips=skips)
+
+    def knows(self, user_id: str) -> bool:
+        """Tell whether anything was ever learned of this user."""
+        users = self._tables.users
+        return bool(user_id) and find(users.cells, users.slots, key_of(user_id)) >= 0
+
+    def asked(self, lists: Lists) -> Asked:
+        """Encode lists for ``look``."""
+        return Asked(
+            ts=lists.ts,
+            user=keys_of(lists.user_ids),
+            surface=self.surface_slots(lists.surfaces, place=False),
+            given=np.array([history is not None for history in lists.histories], np.bool_),
+            offsets=lists.offsets,
+            row=lists.item_rows,
+            item=self.item_slots(lists.item_rows),
+        )
+
+    def blank(self, asked: Asked, lists: Lists) -> Seen:
+        """Make room for an answer, with the histories that came with the lists in it."""
+        seen = blank(asked, attributes=len(self._facts.values.names), actions=len(ACTIONS))
+        recall_given(lists, seen)
+        return seen
+
+    # -- size, snapshot
+
+    @property
+    def bytes_by_table(self) -> dict[str, tuple[int, int]]:
+        """Return how many rows each table holds, and how many bytes a row takes."""
+        tables = self._tables
+        named: dict[str, Items | Users | Keyed] = {
+            "items": tables.items,
+            "users": tables.users,
+            "categories": tables.categories,
+            "surfaces": tables.surfaces,
+        }
+        return {name: (int(table.used[0]), bytes_per_row(table)) for name, table in named.items()}
 
     def to_bytes(self) -> bytes:
         """Write a snapshot: safetensors, no pickle."""
-        return snapshot.dump(self._world.logs, self._item_ids, self._user_ids, self.fingerprint)
+        with self._lock:
+            return snapshot.dump(self._tables, self._facts.values.keys(), self.feature_set.fingerprint)
 
     @classmethod
-    def from_bytes(cls, data: bytes, catalog: Catalog) -> Self:
+    def from_bytes(cls, data: bytes, catalog: Catalog, *, most_users: int = MOST_USERS) -> Self:
         """Read a snapshot.
 
         Raises:
             BundleError: the snapshot is damaged, or its features are not those of this catalog and this build.
         """
-        logs, item_ids, user_ids, written = snapshot.load(data)
-        state = cls(catalog, item_ids, user_ids, logs, Values.read(catalog))
-        if written != state.fingerprint:
+        tables, value_keys, written = snapshot.load(data)
+        features = FeatureSet(catalog)
+        if written != features.fingerprint:
             raise BundleError(
-                f"the feature state was built for features {written}, this catalog and build have {state.fingerprint}; "
-                "use the item table and the version it was built with, or train again"
+                f"the feature state was built for features {written}, this catalog and build have "
+                f"{features.fingerprint}; use the item table and the version it was built with, or train again"
             )
+        state = cls(catalog, features, most_users=most_users)
+        state.restore(tables, value_keys)
         return state
 
-    def _chunks(self, lists: Lists) -> Iterator[tuple[Lists, slice]]:
-        if len(lists) == 1:
-            yield lists, slice(0, lists.item_rows.size)
-            return
-        most = max(1, CHUNK_CELLS // max(self._world.values.size, 1))
-        start = 0
-        while start < len(lists):
-            by_rows = int(np.searchsorted(lists.offsets, lists.offsets[start] + CHUNK_ROWS, "right")) - 1
-            stop = min(max(by_rows, start + 1), start + most, len(lists))
-            yield _part(lists, start, stop), slice(int(lists.offsets[start]), int(lists.offsets[stop]))
-            start = stop
+    def restore(self, tables: Tables, value_keys: Keys) -> None:
+        """Take over what another state has learned; values that this catalog does not have are forgotten."""
+        own = self._facts.values.keys()
+        cells, slots = empty_index(value_keys.size)
+        append_all(cells, slots, value_keys, 0)
+        places = find_all(cells, slots, own)
+        values = np.zeros((own.size, 2), np.int64)
+        values[places >= 0] = tables.values[places[places >= 0]]
+        with self._lock:
+            self._tables = tables._replace(values=values)
+            self._read_catalog(0)
+
+    def _make_room(self, told: Operations) -> None:
+        users = self._tables.users
+        wanted = min(int(users.used[0]) + len(np.unique(told.user)), self._most_users)
+        self._tables = self._tables._replace(users=grown(users, wanted))
+
+    def _read_catalog(self, first: int) -> None:
+        """Give the catalog's rows from ``first`` on their slots, and make the arrays that the loops read."""
+        facts = self._facts
+        slots, items = _placed(self._tables.items, facts.keys[first : facts.rows], None)
+        category, categories = _placed(self._tables.categories, facts.categories[first : facts.rows], None)
+        self._tables = self._tables._replace(items=items, categories=categories)
+        room = len(facts.keys)
+        if first == 0 or room > len(self._slot_of_row):
+            longer, categories_longer = np.full(room, -1, np.int32), np.full(room, -1, np.int32)
+            if first:
+                longer[:first], categories_longer[:first] = self._slot_of_row[:first], self._learnable.category[:first]
+            self._slot_of_row = longer
+            cells, row_slots = empty_index(room)
+            append_all(cells, row_slots, facts.keys[:first], 0)
+            self._learnable = Facts(categories_longer, facts.codes, facts.values.blocks, facts.keys, cells, row_slots)
+        self._slot_of_row[first : facts.rows] = slots
+        self._learnable.category[first : facts.rows] = category
+        append_all(self._learnable.row_cells, self._learnable.row_slots, facts.keys[: facts.rows], first)
+        self._catalog_items = int(items.used[0])
 
 
-def _part(lists: Lists, start: int, stop: int) -> Lists:
-    offsets = lists.offsets[start : stop + 1]
-    return Lists(
-        user_ids=lists.user_ids[start:stop],
-        ts=lists.ts[start:stop],
-        item_rows=lists.item_rows[offsets[0] : offsets[-1]],
-        offsets=offsets - offsets[0],
-        histories=lists.histories[start:stop],
-        queries=lists.queries[start:stop],
-        surfaces=lists.surfaces[start:stop],
-    )
+@compiled
+def _learn_and_look(
+    tables: Tables,
+    facts: Facts,
+    told: Operations,
+    asked: Asked,
+    seen: Seen,
+    before: Ints,
+    first: int,
+    last: int,
+    most_users: int,
+) -> None:
+    for number in range(before.size):
+        learn(tables, facts, told, first, before[number], most_users)
+        first = max(first, before[number])
+        look(tables, facts, asked, seen, number)
+    learn(tables, facts, told, first, last, most_users)
+
+
+def _placed(table: Table, keys: Keys, most: int | None) -> tuple[Slots, Table]:
+    """Return the slots of keys, new ones behind the others while there is room; -1 for ``NOBODY`` and beyond."""
+    found = find_all(table.cells, table.slots, keys)
+    missing = np.unique(keys[(found < 0) & (keys != NOBODY)], return_index=True)
+    new = keys[(found < 0) & (keys != NOBODY)][np.sort(missing[1])]
+    used = int(table.used[0])
+    if most is not None:
+        new = new[: max(most - used, 0)]
+    if new.size:
+        table = grown(table, used + new.size)
+        table.keys[used : used + new.size] = new
+        append_all(table.cells, table.slots, table.keys[: used + new.size], used)
+        table.used[0] = used + new.size
+        found = find_all(table.cells, table.slots, keys)
+    return found, table

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from recsys.features.feature_set import DIGITS
 from recsys.features.relative import ranks, z_scores
 from recsys.schema import TEXT_OUTPUTS
 
@@ -15,8 +16,6 @@ TEXT_COLUMNS = (
     *(f"{name}@rank" for name in TEXT_OUTPUTS),
     *(f"{name}@z" for name in TEXT_OUTPUTS),
 )
-# Figures are rounded before they become float32, so that the last bits of a sum cannot move a candidate.
-DIGITS = 6
 
 
 def rounded(figures: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

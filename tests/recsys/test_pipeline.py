@@ -62,7 +62,7 @@ def scores(ranking: Ranking) -> dict[str, float]:
 
 def test_scores_served_equal_scores_computed_offline(pipeline: RankingPipeline, stored: pl.DataFrame) -> None:
     lists = Lists.from_impressions(stored, pipeline.catalog)
-    offline = pipeline.score_lists(lists, pipeline.state)
+    offline = pipeline.score_lists(pipeline.state.look(lists))
 
     for place, row in enumerate(stored.iter_rows(named=True)):
         ranking = pipeline.rank(as_request(row))
@@ -74,9 +74,9 @@ def test_scores_served_equal_scores_computed_offline(pipeline: RankingPipeline, 
 
 
 def test_offline_scores_do_not_depend_on_the_lists_beside_them(pipeline: RankingPipeline, stored: pl.DataFrame) -> None:
-    together = pipeline.score_lists(Lists.from_impressions(stored, pipeline.catalog), pipeline.state)
+    together = pipeline.score_lists(pipeline.state.look(Lists.from_impressions(stored, pipeline.catalog)))
     for part in (stored[:1], stored[1:4], stored[4:]):
-        apart = pipeline.score_lists(Lists.from_impressions(part, pipeline.catalog), pipeline.state)
+        apart = pipeline.score_lists(pipeline.state.look(Lists.from_impressions(part, pipeline.catalog)))
         start = int(stored["item_ids"].list.len()[: stored["request_id"].index_of(part["request_id"][0])].sum())
         for name, values in apart.items():
             alike = together[name][start : start + len(values)]

@@ -15,7 +15,7 @@ from rich.console import Console
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError
-from recsys.features import FeatureState
+from recsys.features import Context
 from recsys.lists import Lists
 from training import evaluate as module
 from training.evaluate import evaluate
@@ -77,8 +77,8 @@ class KnowsTheShop:
         self.catalog = Catalog(items)
         self.asked: list[Lists] = []
 
-    def score_lists(self, lists: Lists, state: FeatureState) -> Mapping[str, npt.NDArray[np.float64]]:
-        assert isinstance(state, FeatureState)
+    def score_lists(self, seen: Context) -> Mapping[str, npt.NDArray[np.float64]]:
+        lists = seen.lists
         self.asked.append(lists)
         truth = lists.item_rows.astype(np.float64)
         return {

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.catalog import Catalog
 from recsys.dataset import read_dataset
-from recsys.features import FeatureState
+from recsys.features import FeatureState, features_and_histories
 from recsys.lists import Lists
 from training.config import load_config
 from training.finetune import score_lists
@@ -47,7 +47,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
         clicked=impressions["clicked"].explode(empty_as_null=False).to_numpy().astype(np.bool_),
         weight=impressions["weight"].to_numpy().astype(np.float32),
     )
-    return catalog, FeatureState.build(catalog, impressions), log
+    _, histories = features_and_histories(FeatureState(catalog), impressions, None, log.lists, 16, skips=False)
+    return catalog, histories, log
 
 
 @pytest.fixture

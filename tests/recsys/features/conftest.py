@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from recsys.catalog import Catalog
-from recsys.features import FeatureState
+from recsys.features import FeatureSet, FeatureState, Histories, features_and_histories
 from recsys.lists import GivenHistory, Lists
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -79,9 +79,33 @@ def log() -> list[tuple[str, float, list[str], list[str]]]:
     return LOG
 
 
+class AsOf:
+    """Answers lists as of their own moments, by replaying a log; otherwise like the state that knows all of it."""
+
+    def __init__(self, catalog: Catalog, log: pl.DataFrame, events: pl.DataFrame | None = None) -> None:
+        self.names = FeatureSet(catalog).names
+        self.knows = FeatureState.build(catalog, log, events).knows
+        self._log = (catalog, log, events)
+
+    def features(self, lists: Lists) -> np.ndarray:
+        return self._replayed(lists, 48, skips=False)[0]
+
+    def histories(self, lists: Lists, length: int, *, skips: bool) -> Histories:
+        return self._replayed(lists, length, skips=skips)[1]
+
+    def _replayed(self, lists: Lists, length: int, *, skips: bool) -> tuple[np.ndarray, Histories]:
+        catalog, log, events = self._log
+        return features_and_histories(FeatureState(catalog), log, events, lists, length, skips=skips)
+
+
 @pytest.fixture(scope="session")
-def state(catalog: Catalog) -> FeatureState:
-    return FeatureState.build(catalog, impressions(LOG))
+def as_of() -> type[AsOf]:
+    return AsOf
+
+
+@pytest.fixture(scope="session")
+def state(catalog: Catalog) -> AsOf:
+    return AsOf(catalog, impressions(LOG))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,125 @@
+"""The offline execution: a log streamed through the state in the order of time, lists asked as it goes by.
+
+Memory holds the state and one slice of the log, however long the log is. A list is answered by what happened strictly
+before its own moment, ties in time included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recsys.dataset.columns import EVENTS, IMPRESSIONS, empty_frame
+from recsys.features.context import Context
+from recsys.features.histories import Histories, histories
+from recsys.features.learn import Operations
+from recsys.features.log_operations import operations, slices
+from recsys.features.state import FeatureState
+from recsys.features.tables import Ints
+from recsys.lists import Lists
+
+# Lists learned at a time: small enough for the processor's cache, large enough to forget what a call costs.
+SLICE = 512
+_END = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Some of the lists, by their numbers in what was asked, and what the state knew at their moments."""
+
+    numbers: Ints
+    context: Context
+
+
+def replay(
+    state: FeatureState,
+    impressions: pl.DataFrame | pl.LazyFrame,
+    events: pl.DataFrame | None = None,
+    lists: Lists | None = None,
+    known_until: Ints | None = None,
+) -> Iterator[Answered]:
+    """Teach a state a whole log, answering lists on the way; every list is answered once.
+
+    Args:
+        state: what is known before the log begins; afterwards it knows all of it.
+        impressions: lists shown, ascending by ``ts`` (see ``recsys.dataset``).
+        events: other events, in any order.
+        lists: what to ask, in any order; by default the impressions themselves.
+        known_until: the moment, in UTC microseconds, up to which each of ``lists`` may know the log; its own ``ts`` by
+            default. An earlier one shows what a state would say that has heard nothing since.
+    """
+    catalog = state.catalog
+    none = empty_frame(IMPRESSIONS)
+    others = (empty_frame(EVENTS) if events is None else events).sort("ts", maintain_order=True)
+    other_ts = others["ts"].dt.epoch("us").to_numpy()
+    waiting = None if lists is None else _Waiting.of(lists, lists.ts if known_until is None else known_until)
+    count = learned = 0
+    for part in chain(slices(impressions, SLICE), [none]):
+        shown = Lists.from_impressions(part, catalog)
+        newest = int(shown.ts[-1]) if len(shown) else _END
+        stop = int(np.searchsorted(other_ts, newest, "right"))
+        between = others[learned:stop]
+        told = operations(state, part, shown, between, catalog.rows(between["item_id"].to_list()))
+        learned = stop
+        if waiting is not None:
+            yield from waiting.answer(state, told, newest)
+        else:
+            context = state.learn_and_look(told, shown, np.searchsorted(told.ts, shown.ts))
+            yield Answered(numbers=np.arange(count, count + len(shown)), context=context)
+        count += len(shown)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """Lists in the order of the moments up to which they may know the log."""
+
+    lists: Lists
+    until: Ints
+    order: Ints
+    done: int = 0
+
+    @classmethod
+    def of(cls, lists: Lists, until: Ints) -> Self:
+        return cls(lists=lists, until=until, order=np.argsort(until, kind="stable"))
+
+    def answer(self, state: FeatureState, told: Operations, newest: int) -> Iterator[Answered]:
+        """Learn a slice of the log, and answer the lists that may know no more than it tells."""
+        end = int(np.searchsorted(self.until, newest, "right", sorter=self.order))
+        numbers, self.done = self.order[self.done : end], end
+        before = np.searchsorted(told.ts, self.until[numbers])
+        first = 0
+        for begin in range(0, numbers.size, SLICE):
+            part = slice(begin, begin + SLICE)
+            last = int(before[part][-1])
+            context = state.learn_and_look(told, self.lists.take(numbers[part]), before[part], first, last)
+            yield Answered(numbers=numbers[part], context=context)
+            first = last
+        state.learn(told, first)
+
+
+def features_and_histories(
+    state: FeatureState,
+    impressions: pl.DataFrame,
+    events: pl.DataFrame | None,
+    lists: Lists,
+    length: int,
+    *,
+    skips: bool,
+    known_until: Ints | None = None,
+) -> tuple[npt.NDArray[np.float32], Histories]:
+    """Replay a log and return the features [R, F] and histories [L, length] of lists; arguments as for ``replay``."""
+    table = np.empty((lists.item_rows.size, len(state.feature_set.names)), np.float32)
+    rows, actions = np.empty((len(lists), length), np.int32), np.empty((len(lists), length), np.int8)
+    ages = np.empty((len(lists), length), np.float32)
+    for answered in replay(state, impressions, events, lists, known_until):
+        table[lists.rows_of(answered.numbers)] = state.feature_set.table(answered.context)
+        found = histories(answered.context, length, skips=skips)
+        rows[answered.numbers], actions[answered.numbers] = found.rows, found.actions
+        ages[answered.numbers] = found.ages
+    return table, Histories(rows=rows, actions=actions, ages=ages)
