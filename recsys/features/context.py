@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,18 +20,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """L lists of R rows, what the catalog says of their items, and the past as the state knows it at their moment."""
+    """L lists of R rows, what the catalog says of their items, and the past as the state knows it at their moment.
+
+    ``versions`` says up to where the state knows each event log; ``missing`` that it did not answer, so that everything
+    about the past is as if nothing had ever happened, and every counter NaN.
+    """
 
     lists: Lists
     seen: Seen
     facts: CatalogFacts
     list_of_row: Ints
+    versions: Mapping[str, int] = field(default_factory=dict)
+    missing: bool = False
     known: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lists: Lists, seen: Seen, facts: CatalogFacts) -> Context:
+    def of(
+        cls,
+        lists: Lists,
+        seen: Seen,
+        facts: CatalogFacts,
+        versions: Mapping[str, int] | None = None,
+        *,
+        missing: bool = False,
+    ) -> Context:
         """Put together what was asked and what was seen."""
-        return cls(lists=lists, seen=seen, facts=facts, list_of_row=lists.list_of_row)
+        order = lists.list_of_row
+        return cls(lists=lists, seen=seen, facts=facts, list_of_row=order, versions=versions or {}, missing=missing)
 
     @property
     def rows(self) -> npt.NDArray[np.int32]:

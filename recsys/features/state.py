@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import Self
 
@@ -11,9 +12,11 @@ import polars as pl
 
 from recsys.catalog import Catalog
 from recsys.errors import BundleError
+from recsys.events import Logged
 from recsys.features import snapshot
 from recsys.features.compiled import compiled
 from recsys.features.context import Context
+from recsys.features.event_operations import event_operations
 from recsys.features.facts import CatalogFacts
 from recsys.features.feature_set import FeatureSet
 from recsys.features.histories import Histories, histories, recall_given
@@ -46,6 +49,8 @@ class FeatureState:
         self._facts = CatalogFacts(catalog)
         self._tables = tables or empty_tables(values=self._facts.values.size)
         self._most_users = most_users
+        self.log_name = ""
+        self.heard = 0
         self._lock = Lock()
         self._slot_of_row = np.zeros(0, np.int32)
         self._learnable: Facts
@@ -70,6 +75,20 @@ class FeatureState:
             learn(
                 self._tables, self._learnable, told, first, told.kind.size if last is None else last, self._most_users
             )
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Up to where the event log is known, by its name; empty before a log is followed."""
+        return {self.log_name: self.heard} if self.log_name else {}
+
+    def hear(self, told: Sequence[Logged]) -> None:
+        """Learn events as the log tells them."""
+        if told:
+            operations = event_operations(self, self.catalog, told)
+            with self._lock:
+                self._make_room(operations)
+                learn(self._tables, self._learnable, operations, 0, operations.kind.size, self._most_users)
+                self.heard = told[-1].sequence
 
     def learn_and_look(
         self, told: Operations, lists: Lists, before: Ints, first: int = 0, last: int | None = None
@@ -121,7 +140,8 @@ class FeatureState:
         seen = self.blank(asked, lists)
         with self._lock:
             look_all(self._tables, self._learnable, asked, seen)
-        return Context.of(lists, seen, self._facts)
+            versions = self.versions
+        return Context.of(lists, seen, self._facts, versions)
 
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
         """Return the features of each candidate; shape [R, F]."""

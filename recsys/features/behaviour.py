@@ -1,0 +1,44 @@
+"""What the pipeline needs of whatever knows what people did, in this process or in one that servers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from recsys.events import Logged
+from recsys.features.context import Context
+from recsys.features.feature_set import FeatureSet
+from recsys.lists import Lists
+
+
+class Behaviour(Protocol):
+    """Learns from events and answers lists; safe to use from several threads at once."""
+
+    @property
+    def feature_set(self) -> FeatureSet:
+        """The features that are computed from the answers."""
+        ...
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """Up to where it knows each event log, by the log's name."""
+        ...
+
+    def hear(self, told: Sequence[Logged]) -> None:
+        """Learn events in the order in which the log tells them; what was heard before must not be told again."""
+        ...
+
+    def look(self, lists: Lists) -> Context:
+        """Return what is known of users and candidates now, each list at its own moment.
+
+        The context says up to where it knows the logs, and whether the store did not answer (``Context.missing``).
+        """
+        ...
+
+    def knows(self, user_id: str) -> bool:
+        """Tell whether anything was ever learned of this user."""
+        ...
+
+    def items_changed(self) -> None:
+        """Read the rows that the catalog has gained."""
+        ...
