@@ -72,7 +72,7 @@ class RankingPipeline:
         seen = self.state.look(lists)
         behaviour = self.state.feature_set.table(seen)
         watch.stop("features")
-        text = self._read(request, lists, seen)
+        text = self._read(request, seen)
         watch.stop("text")
         scores = self.ranker.predict(assemble(text, behaviour, lists.offsets))
         probabilities = self.calibration.probability(scores)
@@ -98,7 +98,7 @@ class RankingPipeline:
         if not request.candidates:
             return {}
         seen = self.state.look(lists)
-        table = assemble(self._read(request, lists, seen), self.state.feature_set.table(seen), lists.offsets)
+        table = assemble(self._read(request, seen), self.state.feature_set.table(seen), lists.offsets)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
@@ -142,9 +142,9 @@ class RankingPipeline:
     def _history(self, seen: Context) -> Histories:
         return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
 
-    def _read(self, request: RankRequest, lists: Lists, seen: Context) -> npt.NDArray[np.float32]:
+    def _read(self, request: RankRequest, seen: Context) -> npt.NDArray[np.float32]:
         """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
-        rows = lists.item_rows.copy()
+        rows = seen.lists.item_rows.copy()
         sent: list[ItemText] = []
         for place in np.flatnonzero(rows < 0):
             text = request.candidates[place].text

@@ -39,15 +39,15 @@ class FeatureState:
     def __init__(
         self,
         catalog: Catalog,
-        features: FeatureSet | None = None,
-        tables: Tables | None = None,
         *,
+        features: FeatureSet | None = None,
+        facts: CatalogFacts | None = None,
         most_users: int = MOST_USERS,
     ) -> None:
         self.feature_set = features or FeatureSet(catalog)
         self.catalog = catalog
-        self._facts = CatalogFacts(catalog)
-        self._tables = tables or empty_tables(values=self._facts.values.size)
+        self._facts = facts or CatalogFacts(catalog)
+        self._tables = empty_tables(values=self._facts.values.size)
         self._most_users = most_users
         self.log_name = ""
         self.heard = 0
@@ -207,9 +207,13 @@ class FeatureState:
                 f"the feature state was built for features {written}, this catalog and build have "
                 f"{features.fingerprint}; use the item table and the version it was built with, or train again"
             )
-        state = cls(catalog, features, most_users=most_users)
+        state = cls(catalog, features=features, most_users=most_users)
         state.restore(tables, value_keys)
         return state
+
+    def fresh(self) -> FeatureState:
+        """Return a state of the same catalog that has heard nothing; what the catalog says is shared, not read again."""
+        return FeatureState(self.catalog, features=self.feature_set, facts=self._facts, most_users=self._most_users)
 
     def restore(self, tables: Tables, value_keys: Keys) -> None:
         """Take over what another state has learned; values that this catalog does not have are forgotten."""

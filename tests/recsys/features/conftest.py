@@ -108,6 +108,12 @@ def state(catalog: Catalog) -> AsOf:
     return AsOf(catalog, impressions(LOG))
 
 
+@pytest.fixture
+def learned(catalog: Catalog) -> FeatureState:
+    """A state that has learned the whole log."""
+    return FeatureState.build(catalog, impressions(LOG))
+
+
 @pytest.fixture(scope="session")
 def ask(catalog: Catalog) -> Callable[..., Lists]:
     """Return a maker of lists of one user's candidates at some hour after START, one list per call."""

@@ -81,7 +81,7 @@ def test_a_stranger_has_no_history(state: FeatureState, ask: Callable[..., Lists
 
 
 def test_other_events_join_the_history_with_their_own_action(
-    catalog: Catalog, table: Callable[..., pl.DataFrame], log: Any, ask: Callable[..., Lists]
+    catalog: Catalog, table: Callable[..., pl.DataFrame], log: Any, ask: Callable[..., Lists], as_of: Any
 ) -> None:
     shown = table(log)
     events = pl.DataFrame(
@@ -93,7 +93,7 @@ def test_other_events_join_the_history_with_their_own_action(
             "ts": [shown["ts"][2] + timedelta(minutes=30)] * 3,
         }
     )
-    state = FeatureState.build(catalog, shown, events)
+    state = as_of(catalog, shown, events)
 
     ann = state.histories(ask("ann", 3, ["tea"]), 2, skips=False)
     dan = state.histories(ask("dan", 3, ["tea"]), 2, skips=False)
