@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from recsys.features.compiled import compiled, inlined
 from recsys.features.keys import NOBODY, Keys, Slots, find, insert, remove
-from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, PLACES, Counts, Ints, Items, Tables, Users
-from recsys.features.windows import CLICKS, HOUR, RINGS, VIEWS, count, moment
+from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, PLACES, Ints, Items, Tables, Users
+from recsys.features.windows import CLICKS, HOUR, LAST, RINGS, TOTALS, VIEWS, count, moment, see
 from recsys.schema import ACTION_CODE
 
 # What an operation tells.
@@ -72,7 +72,7 @@ def learn(tables: Tables, facts: Facts, told: Operations, first: int, last: int,
 def _shown(tables: Tables, facts: Facts, told: Operations, number: int, user: int, now: Ints) -> None:
     items, ts, start = tables.items, told.ts[number], told.start[number]
     length = told.stop[number] - start
-    everywhere = 100 * (tables.overall.totals[0, CLICKS] + 1) / (tables.overall.totals[0, VIEWS] + 10)
+    everywhere = 100 * (tables.overall[0, TOTALS + CLICKS] + 1) / (tables.overall[0, TOTALS + VIEWS] + 10)
     for place in range(length):
         if told.item[start + place] < 0:
             continue
@@ -85,12 +85,12 @@ def _shown(tables: Tables, facts: Facts, told: Operations, number: int, user: in
         if slot < 0:
             continue
         _count_item(tables, facts, slot, row, ts, now, VIEWS)
-    _count(tables.overall, 0, ts, now, VIEWS, length)
+    count(tables.overall, 0, ts, now, VIEWS, length)
     if user >= 0:
-        _count(tables.users.counts, user, ts, now, VIEWS, length)
+        count(tables.users.counts, user, ts, now, VIEWS, length)
         _remember_list(tables, user, told, number)
     if told.surface[number] >= 0:
-        _count(tables.surfaces.counts, told.surface[number], ts, now, VIEWS, length)
+        count(tables.surfaces.counts, told.surface[number], ts, now, VIEWS, length)
 
 
 @inlined
@@ -100,12 +100,12 @@ def _clicked(tables: Tables, facts: Facts, told: Operations, number: int, user: 
     tables.places[place, CLICKS] += 1
     if slot >= 0:
         _count_item(tables, facts, slot, row, ts, now, CLICKS)
-    _count(tables.overall, 0, ts, now, CLICKS, 1)
+    count(tables.overall, 0, ts, now, CLICKS, 1)
     if told.surface[number] >= 0:
-        _count(tables.surfaces.counts, told.surface[number], ts, now, CLICKS, 1)
+        count(tables.surfaces.counts, told.surface[number], ts, now, CLICKS, 1)
     if user >= 0:
         users = tables.users
-        _count(users.counts, user, ts, now, CLICKS, 1)
+        count(users.counts, user, ts, now, CLICKS, 1)
         users.dayparts[user, ts // HOUR % 24 * DAYPARTS // 24] += 1
     if user >= 0 and slot >= 0:
         users = tables.users
@@ -116,11 +116,11 @@ def _clicked(tables: Tables, facts: Facts, told: Operations, number: int, user: 
 @inlined
 def _acted(tables: Tables, told: Operations, number: int, user: int) -> None:
     ts, slot, action = told.ts[number], told.item[told.start[number]], told.action[number]
-    _seen(tables.overall.times, 0, ts)
+    see(tables.overall, 0, ts)
     if slot >= 0:
         tables.items.actions[slot, action] += 1
     if user >= 0:
-        _seen(tables.users.counts.times, user, ts)
+        see(tables.users.counts, user, ts)
     if user >= 0 and slot >= 0:
         users = tables.users
         if action in (SKIP, HIDE):
@@ -132,28 +132,14 @@ def _acted(tables: Tables, told: Operations, number: int, user: int) -> None:
 
 @inlined
 def _count_item(tables: Tables, facts: Facts, slot: int, row: int, ts: int, now: Ints, what: int) -> None:
-    _count(tables.items.counts, slot, ts, now, what, 1)
+    count(tables.items.counts, slot, ts, now, what, 1)
     if row >= 0:
         if facts.category[row] >= 0:
-            _count(tables.categories.counts, facts.category[row], ts, now, what, 1)
+            count(tables.categories.counts, facts.category[row], ts, now, what, 1)
         for place in range(facts.codes.shape[1]):
             code = facts.codes[row, place]
             if code >= 0:
                 tables.values[code, what] += 1
-
-
-@inlined
-def _count(counts: Counts, slot: int, ts: int, now: Ints, what: int, amount: int) -> None:
-    count(counts.buckets, counts.heads, slot, now, what, amount)
-    counts.totals[slot, what] += amount
-    _seen(counts.times, slot, ts)
-
-
-@inlined
-def _seen(times: Ints, slot: int, ts: int) -> None:
-    if times[slot, 0] == 0 or ts < times[slot, 0]:
-        times[slot, 0] = ts
-    times[slot, 1] = max(times[slot, 1], ts)
 
 
 @inlined
@@ -261,7 +247,7 @@ def _user(users: Users, key: int, most: int) -> int:
         slot = (key & 0x7FFFFFFFFFFFFFFF) % most
         for step in range(1, SAMPLED):
             other = ((key & 0x7FFFFFFFFFFFFFFF) + step * 2_654_435_761) % most
-            if users.counts.times[other, 1] < users.counts.times[slot, 1]:
+            if users.counts[other, LAST] < users.counts[slot, LAST]:
                 slot = other
         remove(users.cells, users.slots, users.keys[slot])
         _blank(users, slot)
@@ -272,10 +258,7 @@ def _user(users: Users, key: int, most: int) -> int:
 
 @compiled
 def _blank(users: Users, slot: int) -> None:
-    users.counts.buckets[slot] = 0
-    users.counts.heads[slot] = 0
-    users.counts.totals[slot] = 0
-    users.counts.times[slot] = 0
+    users.counts[slot] = 0
     users.dayparts[slot] = 0
     for place in range(LIKED):
         users.liked_items[slot, place], users.liked_ts[slot, place], users.liked_actions[slot, place] = 0, 0, 0

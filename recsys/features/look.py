@@ -10,8 +10,8 @@ import numpy.typing as npt
 from recsys.features.compiled import compiled, inlined
 from recsys.features.keys import NOBODY, Keys, Slots, find
 from recsys.features.learn import Facts
-from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, Counts, Ints, Items, Tables
-from recsys.features.windows import CLICKS, LIMITS, RINGS, VIEWS, WINDOWS, add_up, moment
+from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, Ints, Items, Tables
+from recsys.features.windows import CLICKS, FIRST, LAST, LIMITS, RINGS, TOTALS, VIEWS, WINDOWS, add_up, moment
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,51 +95,72 @@ def blank(asked: Asked, *, attributes: int, actions: int) -> Seen:
 def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) -> None:
     """Answer for one list; the histories of lists with a given one stand in ``seen`` already."""
     ts = asked.ts[number]
-    views, clicks = tables.overall.totals[0, VIEWS], tables.overall.totals[0, CLICKS]
+    views, clicks = tables.overall[0, TOTALS + VIEWS], tables.overall[0, TOTALS + CLICKS]
     seen.prior[number] = (clicks + 1) / (views + 10)
     now = np.empty((2, RINGS), np.int64)
     moment(ts, now)
-    newest = tables.overall.times[0, 1]
+    newest = tables.overall[0, LAST]
     age = max(ts - newest, 0) if newest > 0 else -1
     seen.age[number] = age if age >= 0 else np.nan
     user = -1
     if asked.user[number] != NOBODY and not asked.given[number]:
         user = find(tables.users.cells, tables.users.slots, asked.user[number])
-    _write(tables.users.counts, user, now, age, seen.user[number], seen.user_times[number])
+    _write(tables.users.counts, user, now, age, seen.user, number)
+    _write_times(tables.users.counts, user, seen.user_times, number)
     if user >= 0:
         for part in range(DAYPARTS):
             seen.dayparts[number, part] = tables.users.dayparts[user, part]
         _recall(tables, facts, user, seen, number)
-    ignored = np.zeros(2, np.int64)
-    _write(tables.surfaces.counts, asked.surface[number], now, age, seen.surface[number], ignored)
+    _write(tables.surfaces.counts, asked.surface[number], now, age, seen.surface, number)
     recent = np.zeros(_CELLS, np.int64)
     weight = np.zeros((_CELLS, 3))
+    written, categories = np.full(_CELLS, -1), np.full(_CELLS, -1)
     _choices(tables.items, facts, seen, number, recent, weight)
     for row in range(asked.offsets[number], asked.offsets[number + 1]):
         slot, known = asked.item[row], asked.row[row]
-        _write(tables.items.counts, slot, now, age, seen.item[row], seen.item_times[row])
+        _write(tables.items.counts, slot, now, age, seen.item, row)
+        _write_times(tables.items.counts, slot, seen.item_times, row)
         if slot >= 0:
             seen.item_expected[row] = tables.items.expected[slot] / 1e6
             for action in range(seen.item_actions.shape[1]):
                 seen.item_actions[row, action] = tables.items.actions[slot, action]
-            _shared(tables.items, slot, recent, weight, seen.shared[row])
-        category = facts.category[known] if known >= 0 else -1
-        _write(tables.categories.counts, category, now, age, seen.category[row], ignored)
-        _popularity(tables, facts, known, slot, seen.prior[number], seen.popularity[row])
+            _shared(tables.items, slot, recent, weight, seen.shared, row)
+        _write_category(tables, facts, known, seen, row, now, age, written, categories)
+        _popularity(tables, facts, known, slot, seen.prior[number], seen.popularity, row)
+
+
+@compiled
+def _write(counts: Ints, slot: int, now: Ints, age: int, sums: Floats, row: int) -> None:
+    """Write the windows of one key: zeros for one that never was, NaN for those that are older than their limit."""
+    if slot >= 0:
+        add_up(counts, slot, now, sums, row)
+    for window in range(WINDOWS):
+        if age < 0 or age > LIMITS[window]:
+            sums[row, window, VIEWS] = np.nan
+            sums[row, window, CLICKS] = np.nan
 
 
 @inlined
-def _write(counts: Counts, slot: int, now: Ints, age: int, sums: Floats, times: Ints) -> None:
-    """Write the windows of one key: zeros for one that never was, NaN for those that are older than their limit."""
+def _write_times(counts: Ints, slot: int, times: Ints, row: int) -> None:
     if slot >= 0:
-        add_up(counts.buckets, counts.heads, slot, now, sums)
-        for what in range(2):
-            sums[WINDOWS - 1, what] = counts.totals[slot, what]
-            times[what] = counts.times[slot, what]
-    for window in range(WINDOWS):
-        if age < 0 or age > LIMITS[window]:
-            sums[window, VIEWS] = np.nan
-            sums[window, CLICKS] = np.nan
+        times[row, 0], times[row, 1] = counts[slot, FIRST], counts[slot, LAST]
+
+
+@inlined
+def _write_category(
+    tables: Tables, facts: Facts, known: int, seen: Seen, row: int, now: Ints, age: int, written: Ints, categories: Ints
+) -> None:
+    """Write the windows of a row's category, from an earlier row of the list where ``written`` remembers one."""
+    category = facts.category[known] if known >= 0 else -1
+    cell = category & (_CELLS - 1)
+    other = written[cell]
+    if other >= 0 and category >= 0 and categories[cell] == category:
+        for window in range(WINDOWS):
+            seen.category[row, window, 0] = seen.category[other, window, 0]
+            seen.category[row, window, 1] = seen.category[other, window, 1]
+        return
+    _write(tables.categories.counts, category, now, age, seen.category, row)
+    written[cell], categories[cell] = row, category
 
 
 @inlined
@@ -169,7 +190,7 @@ def _choices(items: Items, facts: Facts, seen: Seen, number: int, recent: Keys, 
         slot = find(items.cells, items.slots, facts.keys[row])
         if slot >= 0:
             for what in range(2):
-                seen.choice[number, place, what] = items.counts.totals[slot, what]
+                seen.choice[number, place, what] = items.counts[slot, TOTALS + what]
         if place < RECENT:
             clicks = seen.choice[number, place, CLICKS]
             low = facts.keys[row] & 0xFFFFFFFF
@@ -183,9 +204,9 @@ def _choices(items: Items, facts: Facts, seen: Seen, number: int, recent: Keys, 
 
 
 @inlined
-def _shared(items: Items, slot: int, recent: Keys, weight: Floats, shared: Floats) -> None:
+def _shared(items: Items, slot: int, recent: Keys, weight: Floats, shared: Floats, row: int) -> None:
     """Sum over the user's recent clicks how many clicks each shares with the candidate."""
-    own = 1 / np.sqrt(items.counts.totals[slot, CLICKS] + CO_SMOOTHING)
+    own = 1 / np.sqrt(items.counts[slot, TOTALS + CLICKS] + CO_SMOOTHING)
     for place in range(PARTNERS):
         times = items.shared[slot, place]
         if times == 0:
@@ -194,31 +215,34 @@ def _shared(items: Items, slot: int, recent: Keys, weight: Floats, shared: Float
         cell = low & (_CELLS - 1)
         while recent[cell] != 0:
             if recent[cell] == low + 1:
-                shared[0] += times * own * weight[cell, 0]
-                shared[1] = max(shared[1], times * own * weight[cell, 1])
-                shared[2] += times * weight[cell, 2]
+                shared[row, 0] += times * own * weight[cell, 0]
+                shared[row, 1] = max(shared[row, 1], times * own * weight[cell, 1])
+                shared[row, 2] += times * weight[cell, 2]
                 break
             cell = (cell + 1) & (_CELLS - 1)
 
 
 @inlined
-def _popularity(tables: Tables, facts: Facts, row: int, slot: int, prior: float, popularity: Floats) -> None:
+def _popularity(
+    tables: Tables, facts: Facts, known: int, slot: int, prior: float, popularity: Floats, row: int
+) -> None:
     """Average, over the values of each attribute, the click rate of the other items that hold the value."""
     own_views, own_clicks = 0, 0
     if slot >= 0:
-        own_views, own_clicks = tables.items.counts.totals[slot, VIEWS], tables.items.counts.totals[slot, CLICKS]
-    for attribute in range(popularity.size):
+        counts = tables.items.counts
+        own_views, own_clicks = counts[slot, TOTALS + VIEWS], counts[slot, TOTALS + CLICKS]
+    for attribute in range(popularity.shape[1]):
         total, held = 0.0, 0
-        if row >= 0:
+        if known >= 0:
             for place in range(facts.blocks[attribute], facts.blocks[attribute + 1]):
-                code = facts.codes[row, place]
+                code = facts.codes[known, place]
                 if code >= 0:
                     # The item may have had another value when it was shown, so its own counts may be the larger ones.
                     views = max(tables.values[code, VIEWS] - own_views, 0)
                     clicks = max(tables.values[code, CLICKS] - own_clicks, 0)
                     total += (clicks + SMOOTHING * prior) / (views + SMOOTHING)
                     held += 1
-        popularity[attribute] = total / held if held > 0 else np.nan
+        popularity[row, attribute] = total / held if held > 0 else np.nan
 
 
 @compiled

@@ -12,9 +12,9 @@ from safetensors.numpy import save as save_tensors
 
 from recsys.errors import BundleError
 from recsys.features.keys import Keys, append_all, empty_index
-from recsys.features.tables import Counts, Items, Keyed, Tables, Users, columns_of, empty_tables, grown
+from recsys.features.tables import Items, Keyed, Tables, Users, columns_of, empty_tables, grown
 
-FORMAT = 2
+FORMAT = 3
 _KEYED = ("items", "users", "categories", "surfaces")
 
 
@@ -26,8 +26,8 @@ def dump(tables: Tables, value_keys: Keys, fingerprint: str) -> bytes:
         "value_keys": value_keys,
         "values": tables.values,
         "places": tables.places,
+        "overall": tables.overall,
     }
-    arrays |= {f"overall.{name}": column for name, column in columns_of(tables.overall).items()}
     for table_name in _KEYED:
         table: Items | Users | Keyed = getattr(tables, table_name)
         used = int(table.used[0])
@@ -50,7 +50,7 @@ def load(data: bytes) -> tuple[Tables, Keys, str]:
         sizes = {name: len(arrays[f"{name}.keys"]) for name in _KEYED}
         tables = empty_tables(values=len(arrays["values"]), items=max(sizes["items"], 1), users=max(sizes["users"], 1))
         tables.values[:], tables.places[:] = arrays["values"], arrays["places"]
-        _fill(tables.overall, arrays, "overall", 1)
+        tables.overall[:] = arrays["overall"]
         filled = {}
         for name, used in sizes.items():
             table = grown(getattr(tables, name), used)
@@ -62,7 +62,7 @@ def load(data: bytes) -> tuple[Tables, Keys, str]:
         raise BundleError(f"the feature state is damaged ({error}); publish the bundle again") from error
 
 
-def _fill(table: Items | Users | Keyed | Counts, arrays: dict[str, npt.NDArray[Any]], name: str, used: int) -> None:
+def _fill(table: Items | Users | Keyed, arrays: dict[str, npt.NDArray[Any]], name: str, used: int) -> None:
     for column_name, column in columns_of(table).items():
         written = arrays[f"{name}.{column_name}"]
         if written.dtype != column.dtype or written.shape != (used, *column.shape[1:]):

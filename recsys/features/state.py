@@ -212,7 +212,7 @@ class FeatureState:
         return state
 
     def fresh(self) -> FeatureState:
-        """Return a state of the same catalog that has heard nothing; what the catalog says is shared, not read again."""
+        """Return a state of the same catalog that has heard nothing; what the catalog says is shared."""
         return FeatureState(self.catalog, features=self.feature_set, facts=self._facts, most_users=self._most_users)
 
     def restore(self, tables: Tables, value_keys: Keys) -> None:

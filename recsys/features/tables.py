@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.keys import Keys, Slots, append_all, empty_index
-from recsys.features.windows import BUCKETS, RINGS, Buckets, Heads
+from recsys.features.windows import WORDS
 from recsys.schema import ACTIONS
 
 # How many of a user's last welcome actions, and of the items shown in vain or hidden, are remembered.
@@ -23,15 +23,6 @@ DAYPARTS = 6
 Ints = npt.NDArray[np.int64]
 
 
-class Counts(NamedTuple):
-    """Views and clicks by key: in time buckets, ever, and when first and last; n keys."""
-
-    buckets: Buckets  # [n, BUCKETS, 2]
-    heads: Heads  # [n, RINGS], the newest bucket of each ring
-    totals: Ints  # [n, 2]
-    times: Ints  # [n, 2], UTC microseconds of the first and the last event, 0 before there is one
-
-
 class Keyed(NamedTuple):
     """Counts of keys that are few: categories, surfaces; ``used`` has one element."""
 
@@ -39,7 +30,7 @@ class Keyed(NamedTuple):
     slots: Slots
     keys: Keys
     used: Ints
-    counts: Counts
+    counts: Ints  # [n, WORDS], see ``windows``
 
 
 class Items(NamedTuple):
@@ -49,7 +40,7 @@ class Items(NamedTuple):
     slots: Slots
     keys: Keys
     used: Ints
-    counts: Counts
+    counts: Ints  # [n, WORDS], see ``windows``
     expected: Ints  # [n], clicks to be expected of the places where it stood, in millionths
     actions: npt.NDArray[np.uint32]  # [n, ACTIONS], interactions by code
     partners: npt.NDArray[np.uint32]  # [n, PARTNERS], the low half of the key of each item clicked by the same people
@@ -63,7 +54,7 @@ class Users(NamedTuple):
     slots: Slots
     keys: Keys
     used: Ints
-    counts: Counts
+    counts: Ints  # [n, WORDS], see ``windows``
     dayparts: npt.NDArray[np.uint32]  # [n, DAYPARTS], clicks by time of day, UTC
     liked_items: Keys  # [n, LIKED]
     liked_ts: Ints
@@ -80,7 +71,7 @@ class Tables(NamedTuple):
     users: Users
     categories: Keyed
     surfaces: Keyed
-    overall: Counts
+    overall: Ints  # [1, WORDS]
     values: Ints  # [V, 2]
     places: Ints  # [PLACES, 2]
 
@@ -92,7 +83,7 @@ def empty_tables(*, values: int, items: int = 16, users: int = 16) -> Tables:
             *empty_index(items),
             np.zeros(items, np.int64),
             np.zeros(1, np.int64),
-            _counts(items),
+            np.zeros((items, WORDS), np.int64),
             np.zeros(items, np.int64),
             np.zeros((items, len(ACTIONS)), np.uint32),
             np.zeros((items, PARTNERS), np.uint32),
@@ -102,7 +93,7 @@ def empty_tables(*, values: int, items: int = 16, users: int = 16) -> Tables:
             *empty_index(users),
             np.zeros(users, np.int64),
             np.zeros(1, np.int64),
-            _counts(users),
+            np.zeros((users, WORDS), np.int64),
             np.zeros((users, DAYPARTS), np.uint32),
             np.zeros((users, LIKED), np.int64),
             np.zeros((users, LIKED), np.int64),
@@ -113,23 +104,14 @@ def empty_tables(*, values: int, items: int = 16, users: int = 16) -> Tables:
         ),
         categories=_keyed(16),
         surfaces=_keyed(16),
-        overall=_counts(1),
+        overall=np.zeros((1, WORDS), np.int64),
         values=np.zeros((values, 2), np.int64),
         places=np.zeros((PLACES, 2), np.int64),
     )
 
 
-def _counts(room: int) -> Counts:
-    return Counts(
-        np.zeros((room, BUCKETS, 2), np.uint32),
-        np.zeros((room, RINGS), np.int32),
-        np.zeros((room, 2), np.int64),
-        np.zeros((room, 2), np.int64),
-    )
-
-
 def _keyed(room: int) -> Keyed:
-    return Keyed(*empty_index(room), np.zeros(room, np.int64), np.zeros(1, np.int64), _counts(room))
+    return Keyed(*empty_index(room), np.zeros(room, np.int64), np.zeros(1, np.int64), np.zeros((room, WORDS), np.int64))
 
 
 Table = TypeVar("Table", Items, Users, Keyed)
@@ -150,25 +132,16 @@ _INDEX = ("cells", "slots", "used")
 
 
 def _padded(column: Any, room: int) -> Any:
-    if isinstance(column, Counts):
-        return Counts(*(_padded(each, room) for each in column))
     wider = np.zeros((room, *column.shape[1:]), column.dtype)
     wider[: len(column)] = column
     return wider
 
 
-def columns_of(table: Items | Users | Keyed | Counts) -> dict[str, npt.NDArray[Any]]:
+def columns_of(table: Items | Users | Keyed) -> dict[str, npt.NDArray[Any]]:
     """Name the columns that hold one row per slot, in the order in which a row is written down."""
-    found: dict[str, npt.NDArray[Any]] = {}
-    for name in table._fields:
-        column = getattr(table, name)
-        if isinstance(column, Counts):
-            found |= {f"{name}.{inner}": each for inner, each in columns_of(column).items()}
-        elif name not in _INDEX:
-            found[name] = column
-    return found
+    return {name: getattr(table, name) for name in table._fields if name not in _INDEX}
 
 
-def bytes_per_row(table: Items | Users | Keyed | Counts) -> int:
+def bytes_per_row(table: Items | Users | Keyed) -> int:
     """Return how many bytes one key takes, without its place in the index."""
     return sum(column[:1].nbytes for column in columns_of(table).values())

@@ -31,9 +31,17 @@ _WEEK, _MONTH = 7, 4
 
 VIEWS, CLICKS = 0, 1
 
-Buckets = npt.NDArray[np.uint32]
-Heads = npt.NDArray[np.int32]
+# A key's counts are words of 64 bits: its buckets, each with the views in the upper half and the clicks in the lower, so
+# that one addition sums both; then the newest bucket of each ring, views and clicks ever, and the first and last moment.
+HEADS = BUCKETS
+TOTALS = HEADS + RINGS
+FIRST, LAST = TOTALS + 2, TOTALS + 3
+WORDS = TOTALS + 4
+_HALF = 1 << 32
+_ONE = np.array([_HALF, 1])
+
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @inlined
@@ -45,45 +53,66 @@ def moment(ts: int, now: Ints) -> None:
 
 
 @inlined
-def count(buckets: Buckets, heads: Heads, slot: int, now: Ints, what: int, amount: int) -> None:
-    """Count events of one ``moment`` in all rings of a key; what is older than a ring reaches is not counted there."""
+def count(words: Ints, slot: int, ts: int, now: Ints, what: int, amount: int) -> None:
+    """Count events of one moment (``now``: the same as ``moment`` writes it); what a ring has passed is not in it."""
     for ring in range(RINGS):
-        size, start, bucket, head = SIZES[ring], STARTS[ring], now[0, ring], heads[slot, ring]
+        size, start, bucket, head = SIZES[ring], STARTS[ring], now[0, ring], words[slot, HEADS + ring]
         if bucket > head:
             for skipped in range(min(bucket - head, size)):
                 place = now[1, ring] - skipped
                 if place < 0:
                     place += size
-                buckets[slot, start + place, 0] = 0
-                buckets[slot, start + place, 1] = 0
-            heads[slot, ring] = bucket
+                words[slot, start + place] = 0
+            words[slot, HEADS + ring] = bucket
         elif bucket <= head - size:
             continue
-        buckets[slot, start + now[1, ring], what] += amount
+        words[slot, start + now[1, ring]] += amount * _ONE[what]
+    words[slot, TOTALS + what] += amount
+    see(words, slot, ts)
 
 
 @inlined
-def add_up(buckets: Buckets, heads: Heads, slot: int, now: Ints, sums: npt.NDArray[np.float64]) -> None:
-    """Write the views and clicks of a key's windows, as known at a ``moment``, into ``sums``; shape [WINDOWS, 2]."""
-    week_views, week_clicks = 0, 0
+def see(words: Ints, slot: int, ts: int) -> None:
+    """Note that a key was there at a moment."""
+    if words[slot, FIRST] == 0 or ts < words[slot, FIRST]:
+        words[slot, FIRST] = ts
+    words[slot, LAST] = max(words[slot, LAST], ts)
+
+
+@inlined
+def add_up(words: Ints, slot: int, now: Ints, sums: Floats, row: int) -> None:
+    """Write the views and clicks of a key's windows, as known at a ``moment``, into a row of [..., WINDOWS, 2]."""
     for ring in range(RINGS):
-        size, start, bucket, head = SIZES[ring], STARTS[ring], now[0, ring], np.int64(heads[slot, ring])
+        size, bucket, head = SIZES[ring], now[0, ring], words[slot, HEADS + ring]
         newest, oldest = min(bucket, head), max(bucket, head) - size + 1
+        length = max(newest - oldest + 1, 0)
         place = now[1, ring] - (bucket - newest)
-        views, clicks = 0, 0
-        if newest >= oldest:
-            if place < 0:
-                place += size
-            for back in range(newest - oldest + 1):
-                if ring == RINGS - 1 and newest - back == bucket - _WEEK:
-                    week_views, week_clicks = views, clicks
-                views += buckets[slot, start + place, 0]
-                clicks += buckets[slot, start + place, 1]
-                place -= 1
-                if place < 0:
-                    place = size - 1
-            if ring == RINGS - 1 and oldest > bucket - _WEEK:
-                week_views, week_clicks = views, clicks
-        window = ring if ring < RINGS - 1 else _MONTH
-        sums[window, 0], sums[window, 1] = views, clicks
-    sums[_MONTH - 1, 0], sums[_MONTH - 1, 1] = week_views, week_clicks
+        if place < 0:
+            place += size
+        if ring < RINGS - 1:
+            total = _span(words, slot, STARTS[ring], size, place, length)
+            window = ring
+        else:
+            week = min(length, max(newest - (bucket - _WEEK), 0))
+            total = _span(words, slot, STARTS[ring], size, place, week)
+            sums[row, _MONTH - 1, 0], sums[row, _MONTH - 1, 1] = total // _HALF, total % _HALF
+            rest = place - week
+            if rest < 0:
+                rest += size
+            total += _span(words, slot, STARTS[ring], size, rest, length - week)
+            window = _MONTH
+        sums[row, window, 0], sums[row, window, 1] = total // _HALF, total % _HALF
+    sums[row, WINDOWS - 1, 0], sums[row, WINDOWS - 1, 1] = words[slot, TOTALS], words[slot, TOTALS + 1]
+
+
+@inlined
+def _span(words: Ints, slot: int, start: int, size: int, place: int, length: int) -> int:
+    """Sum ``length`` buckets of a ring, backwards from a place."""
+    total = 0
+    if length <= 0:  # the place is then that of a time long gone
+        return total
+    for at in range(start + max(place - length + 1, 0), start + place + 1):
+        total += words[slot, at]
+    for at in range(start + size - max(length - place - 1, 0), start + size):
+        total += words[slot, at]
+    return total

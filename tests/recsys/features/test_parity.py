@@ -180,8 +180,8 @@ def _compare(catalog: Catalog, recount: Any, seen: Any, now: int, user: str) -> 
     assert tuple(seen.user_times[0]) == (recount.times(user=user) if user else (0, 0))
     views, clicks = recount.windows(recount.newest or now)[-1]
     assert seen.prior[0] == pytest.approx((np.nan_to_num(clicks) + 1) / (np.nan_to_num(views) + 10), abs=1e-9)
-    for kind, told in (("liked", recount.liked(user)), ("disliked", recount.disliked(user))):
-        told = told if user else []
+    for kind, remembered in (("liked", recount.liked), ("disliked", recount.disliked)):
+        told = remembered(user) if user else []
         actions = getattr(seen, f"{kind}_action")[0]
         length = int((actions > 0).sum())
         assert length == len(told)
