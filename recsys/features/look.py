@@ -114,7 +114,6 @@ def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) ->
     _write(tables.surfaces.counts, asked.surface[number], now, age, seen.surface, number)
     recent = np.zeros(_CELLS, np.int64)
     weight = np.zeros((_CELLS, 3))
-    written, categories = np.full(_CELLS, -1), np.full(_CELLS, -1)
     _choices(tables.items, facts, seen, number, recent, weight)
     for row in range(asked.offsets[number], asked.offsets[number + 1]):
         slot, known = asked.item[row], asked.row[row]
@@ -125,7 +124,8 @@ def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) ->
             for action in range(seen.item_actions.shape[1]):
                 seen.item_actions[row, action] = tables.items.actions[slot, action]
             _shared(tables.items, slot, recent, weight, seen.shared, row)
-        _write_category(tables, facts, known, seen, row, now, age, written, categories)
+        category = facts.category[known] if known >= 0 else -1
+        _write(tables.categories.counts, category, now, age, seen.category, row)
         _popularity(tables, facts, known, slot, seen.prior[number], seen.popularity, row)
 
 
@@ -144,23 +144,6 @@ def _write(counts: Ints, slot: int, now: Ints, age: int, sums: Floats, row: int)
 def _write_times(counts: Ints, slot: int, times: Ints, row: int) -> None:
     if slot >= 0:
         times[row, 0], times[row, 1] = counts[slot, FIRST], counts[slot, LAST]
-
-
-@inlined
-def _write_category(
-    tables: Tables, facts: Facts, known: int, seen: Seen, row: int, now: Ints, age: int, written: Ints, categories: Ints
-) -> None:
-    """Write the windows of a row's category, from an earlier row of the list where ``written`` remembers one."""
-    category = facts.category[known] if known >= 0 else -1
-    cell = category & (_CELLS - 1)
-    other = written[cell]
-    if other >= 0 and category >= 0 and categories[cell] == category:
-        for window in range(WINDOWS):
-            seen.category[row, window, 0] = seen.category[other, window, 0]
-            seen.category[row, window, 1] = seen.category[other, window, 1]
-        return
-    _write(tables.categories.counts, category, now, age, seen.category, row)
-    written[cell], categories[cell] = row, category
 
 
 @inlined
