@@ -44,8 +44,8 @@ class EventCalls:
     ) -> Recorded:
         """Record any number of events, ``chunk`` to a message; raises as ``record`` does.
 
-        The deadline is for the whole stream; there is none unless given. What ``events`` raises is raised here too, when
-        the events before it are recorded.
+        The deadline is for the whole stream; there is none unless given. What ``events`` raises is raised here too,
+        after the events before it were recorded.
         """
         source = _Source(events)
         messages = stream_to_wire(source, chunk=chunk, most_bytes=_MOST_BYTES)

@@ -28,8 +28,8 @@ _SHUTTING_DOWN = "the server is shutting down; send the events to another one, o
 
 # Events read before the event loop may do something else, so that no ranking waits for a large message.
 _PORTION = 200
-# Messages of one stream that may wait for their commit while the next is read.
-_IN_FLIGHT = 8
+# Events of one stream that may wait for their commit while more are read, beside those of one message.
+_IN_FLIGHT = 8_000
 
 
 class EventIntake:
@@ -78,11 +78,14 @@ class EventIntake:
             tally.add(read, await answer)
             in_flight.popleft()
 
+        def waiting() -> int:
+            return sum(len(read.events) for read, _ in in_flight)
+
         try:
             async for request in self._messages(requests):
                 read = await _read(request.events, position)
                 position += len(request.events)
-                while len(in_flight) >= _IN_FLIGHT:
+                while waiting() > _IN_FLIGHT:
                     await settle_oldest()
                 while (answer := _submitted(writer, read, patient=bool(in_flight))) is None:
                     await settle_oldest()

@@ -76,8 +76,8 @@ class EventWriter:
                 raise NotReady("the server is shutting down; send the events to another one, or again later")
             if self._waiting and self._waiting + len(events) > self._most_waiting:
                 raise Overloaded(
-                    f"{self._waiting} events wait to be written, more than {self._most_waiting} may not; "
-                    "send these again in a moment"
+                    f"no room for {len(events)} events: {self._waiting} wait to be written, at most "
+                    f"{self._most_waiting} may; send these again in a moment"
                 )
             self._waiting += len(events)
             self._queue.append((events, future))

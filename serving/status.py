@@ -57,9 +57,12 @@ class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
                 return await _answer(lambda: handler.unary_unary(_parse(handler, data), context), context)
 
         async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
-            requests = (_parse(handler, data) async for data in parts)
+            async def requests() -> AsyncIterator[Any]:
+                async for data in parts:
+                    yield _parse(handler, data)
+
             with bound_contextvars(method=method.removeprefix(self._prefix)):
-                return await _answer(lambda: handler.stream_unary(requests, context), context)
+                return await _answer(lambda: handler.stream_unary(requests(), context), context)
 
         # No deserialisers here: gRPC itself would answer INTERNAL to bytes that it cannot parse.
         if handler.request_streaming:
