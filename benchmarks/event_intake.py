@@ -41,8 +41,8 @@ class Effort:
     calls: int
 
 
-FULL = Effort(streamed=1_000_000, calls=20_000)
-QUICK = Effort(streamed=100_000, calls=4_000)
+FULL = Effort(streamed=500_000, calls=5_000)
+QUICK = Effort(streamed=100_000, calls=1_000)
 
 
 def main() -> None:

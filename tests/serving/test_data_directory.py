@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -36,3 +38,28 @@ def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"cannot be written .*name another directory with --data"):
         DataDirectory(tmp_path / "file", late_window_s=3_600)
+
+
+def test_the_command_keeps_events_in_the_registry_unless_told_otherwise(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    (registry / "bundles").mkdir(parents=True)
+
+    def serve(*words: str) -> str:
+        command = [sys.executable, "-m", "recsys.cli", "serve", *words, "--port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        return done.stderr
+
+    assert "RegistryError" in serve(str(registry))
+    assert (registry / "live" / "events.db").is_file()
+    assert "RegistryError" in serve(str(registry), "--data", str(tmp_path / "other"))
+    assert (tmp_path / "other" / "events.db").is_file()
+
+
+def test_nothing_is_put_into_a_bundle_that_is_served_alone(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    command = [sys.executable, "-m", "recsys.cli", "serve", str(tmp_path), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
