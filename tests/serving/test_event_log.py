@@ -308,3 +308,22 @@ def test_every_commit_is_synced_before_it_counts(log: EventLog) -> None:
     settings_ = {name: log._connection.execute(f"PRAGMA {name}").fetchone() for name in ("synchronous", "journal_mode")}
 
     assert settings_ == {"synchronous": (2,), "journal_mode": ("wal",)}
+
+
+def test_a_thousand_events_take_a_handful_of_statements(log: EventLog) -> None:
+    lists = [shown(f"e{n}", f"r{n}", "a", "b") for n in range(1_000)]
+    orphans = [clicked(f"o{n}", f"s{n}", "a") for n in range(1_000)]
+    log.append(orphans, now_us=NOW)
+    statements: list[str] = []
+    log._connection.set_trace_callback(statements.append)
+
+    log.append(
+        [
+            *lists,
+            *(clicked(f"c{n}", f"r{n}", "b") for n in range(1_000)),
+            *(shown(f"f{n}", f"s{n}", "a") for n in range(48)),
+        ],
+        now_us=NOW,
+    )
+
+    assert len(statements) < 25, "each one waits for Python's lock, up to 5 ms beside a thread that computes"
