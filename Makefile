@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format bench proto lock clean
+.PHONY: help demo test crash lint format bench proto lock clean
 
 help: ## Say what there is to type
 	@echo "usage: make TARGET"; echo
@@ -26,6 +26,9 @@ demo: $(READY) ## Simulate a shop, train, evaluate, publish, serve, rank and exp
 
 test: lint ## Check everything: lint, types, import rules, and every test
 	$(BIN)/pytest $(ARGS)
+
+crash: $(READY) ## Kill a server 200 times while 100,000 events come in, and look for each of them; ten minutes
+	CRASH_KILLS=200 CRASH_EVENTS=100000 $(BIN)/pytest tests/serving/test_crash.py -o timeout=3600 $(ARGS)
 
 lint: $(READY) ## Check format, lint, types and import rules
 	$(BIN)/ruff format --check .

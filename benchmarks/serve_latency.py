@@ -8,12 +8,10 @@ many bytes as a ranking has.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +23,7 @@ import polars as pl
 from figures import Figure, arguments, console, tell
 from grpc import aio
 from made_bundle import Scale, make_bundle
+from server_process import process
 
 from recsys.bundle import read_bundle
 from recsys.features.snapshot import load as load_state
@@ -186,35 +185,6 @@ def stages(milliseconds: list[float], replies: list[bytes]) -> dict[str, float]:
     medians = {name: 1e3 * float(np.median([one[name] for one in told])) for name in sorted(told[0])}
     outside = [took - 1e3 * sum(one.values()) for took, one in zip(milliseconds, told, strict=True)]
     return {**medians, "outside": float(np.median(outside))}
-
-
-@contextmanager
-def process(serve: Callable[..., Any], *given: Any) -> Iterator[str]:
-    """Run a server in a process of its own; yields its address.
-
-    Raises:
-        RuntimeError: it did not come up; with the end of its log.
-    """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        child = context.Process(target=_run, args=(serve, given, theirs, log.name), daemon=True)
-        child.start()
-        theirs.close()
-        try:
-            yield ours.recv()
-        except EOFError:
-            raise RuntimeError(f"the server did not start: {Path(log.name).read_text()[-2_000:]}") from None
-        finally:
-            ours.close()  # tells it to stop
-            child.join(15)
-
-
-def _run(serve: Callable[..., Any], given: tuple[Any, ...], pipe: Any, log: str) -> None:
-    with Path(log).open("a", encoding="utf-8") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    asyncio.run(serve(pipe, *given))
 
 
 async def _serve(pipe: Any, bundle: Path, threads: int) -> None:

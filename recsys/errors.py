@@ -34,6 +34,18 @@ class NotReady(RecsysError):
     """The service has no bundle loaded yet, or is shutting down; try again later."""
 
 
+class NoEventLog(RecsysError):
+    """The server was started without a place to keep events."""
+
+
+class NotRecorded(RecsysError):
+    """Events could not be made durable; nothing of them is recorded."""
+
+
+class Overloaded(RecsysError):
+    """More is waiting than the server takes on; send it again in a moment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that is wrong with a table.

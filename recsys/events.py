@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 from recsys.errors import InvalidRequest
@@ -9,6 +10,14 @@ from recsys.schema import MAX_CANDIDATES, check_id, check_text
 
 # What an interaction may be. Clicks and skips follow from impressions, so they are not among them.
 INTERACTIONS = ("cart", "purchase", "dwell", "hide", "other")
+
+
+def time_ordered_id(now_us: int) -> str:
+    """Make a random id of 32 characters that begins with the time; ``now_us`` in UTC microseconds.
+
+    A large log takes such ids several times as fast as those without order: they stand together in its indexes.
+    """
+    return f"{now_us:016x}{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ import polars as pl
 from recsys.bundle import Manifest, ManifestDraft, check_fingerprint, read_bundle
 from recsys.calibration import Calibration
 from recsys.catalog import Catalog
+from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, Histories, assemble, histories
 from recsys.lists import Lists
@@ -101,6 +102,10 @@ class RankingPipeline:
         table = assemble(self._read(request, seen), self.state.feature_set.table(seen), lists.offsets)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
+
+    def learn(self, told: Sequence[Logged]) -> None:
+        """Learn from what people did; the next ranking knows it."""
+        self.state.hear(told)
 
     def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""

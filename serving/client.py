@@ -14,6 +14,7 @@ from grpc import StatusCode, aio
 from recsys.errors import InvalidRequest, NotReady, RecsysError
 from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
 from serving.convert import info_from_wire, ranking_from_wire, reasons_from_wire, request_to_wire
+from serving.event_client import AsyncEventCalls, EventCalls
 from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -49,7 +50,7 @@ class Explanation:
     reasons: Mapping[str, tuple[Reason, ...]]
 
 
-class RankingClient:
+class RankingClient(EventCalls):
     """Calls one server, from any number of threads; close it, or use it in a ``with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
@@ -105,13 +106,16 @@ class RankingClient:
         self.close()
 
     def _call(self, method: Any, message: Any) -> Any:
+        return self._call_within(self._deadline_s, method, message)
+
+    def _call_within(self, deadline_s: float | None, method: Any, message: Any) -> Any:
         try:
-            return method(message, timeout=self._deadline_s)
+            return method(message, timeout=deadline_s)
         except grpc.RpcError as error:
-            raise _as_ours(error, self._address, self._deadline_s) from None
+            raise _as_ours(error, self._address, deadline_s) from None
 
 
-class AsyncRankingClient:
+class AsyncRankingClient(AsyncEventCalls):
     """As ``RankingClient``, for one asyncio event loop; close it, or use it in an ``async with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
@@ -152,10 +156,13 @@ class AsyncRankingClient:
         await self.close()
 
     async def _call(self, method: Any, message: Any) -> Any:
+        return await self._call_within(self._deadline_s, method, message)
+
+    async def _call_within(self, deadline_s: float | None, method: Any, message: Any) -> Any:
         try:
-            return await method(message, timeout=self._deadline_s)
+            return await method(message, timeout=deadline_s)
         except grpc.RpcError as error:
-            raise _as_ours(error, self._address, self._deadline_s) from None
+            raise _as_ours(error, self._address, deadline_s) from None
 
 
 def ask(user_id: str, candidates: Sequence[str | Candidate], **asked: Unpack[Asked]) -> RankRequest:
@@ -181,13 +188,13 @@ def _explanation(message: pb.RankResponse) -> Explanation:
     return Explanation(ranking=ranking_from_wire(message), reasons=reasons_from_wire(message))
 
 
-def _as_ours(error: Any, address: str, deadline_s: float) -> RecsysError:
+def _as_ours(error: Any, address: str, deadline_s: float | None) -> RecsysError:
     code, details = error.code(), error.details() or ""
     if code is StatusCode.INVALID_ARGUMENT:
         return InvalidRequest(details)
     # CANCELLED is not the caller's doing here, it is what gRPC makes of a request that meets a closing server.
     if code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
         return NotReady(f"{address} does not serve: {details}; start it with `recsys serve`, or try again later")
-    if code is StatusCode.DEADLINE_EXCEEDED:
+    if code is StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
         return ServiceError(code.name, f"{address} gave no answer within {deadline_s:g} s; allow more, or ask for less")
     return ServiceError(code.name, f"{address} answered {code.name}: {details}; see the server's log")

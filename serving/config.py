@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recsys.errors import ConfigError
+from serving.event_log import LATE_WINDOW_S
 
 
 class ServerConfig(BaseSettings):
@@ -19,6 +20,13 @@ class ServerConfig(BaseSettings):
 
     registry: Path
     """The registry directory whose current bundle is served."""
+
+    data: Path | None = None
+    """The directory where the server keeps what it is told of, and which no other server may use; made if absent.
+    Without one, events are refused. `recsys serve` takes `live` in the registry where nothing else is said."""
+
+    late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
+    """How late an event may be told, in seconds; what happened before is refused."""
 
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 
 from recsys.errors import InvalidRequest
+from recsys.events import time_ordered_id
 from recsys.schema import (
     ACTION_CODE,
     ACTIONS,
@@ -52,7 +52,7 @@ def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
         user_id=message.user_id,
         candidates=tuple(_candidate_from_wire(candidate) for candidate in message.candidates),
         ts=ts,
-        request_id=message.request_id or uuid.uuid4().hex,
+        request_id=message.request_id or time_ordered_id(now_us),
         history=history,
         query=message.query,
         surface=message.surface,

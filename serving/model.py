@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from recsys.bundle import Manifest, ManifestDraft
+from recsys.events import Logged
 from recsys.schema import Ranking, RankRequest, Reason
 from serving.info import ModelInfo
 
@@ -37,6 +38,13 @@ class Model(Protocol):
 
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:
         """Say what moved each candidate's score, strongest first, by item id."""
+        ...
+
+    def learn(self, told: Sequence[Logged]) -> None:
+        """Take note of what the event log tells, in its order; called by one thread at a time, beside ``rank``.
+
+        Everything in the log is told once from its beginning before the first ranking, then what comes in.
+        """
         ...
 
 

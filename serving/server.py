@@ -16,6 +16,9 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from serving.config import ServerConfig
+from serving.data_directory import DataDirectory
+from serving.event_intake import EventIntake
+from serving.event_writer import EventWriter
 from serving.load import load_current, warm_up
 from serving.logging import configure_logging
 from serving.model import Model
@@ -43,7 +46,9 @@ class RankingServer:
         self._config = config
         self._load_model = load_model
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
-        self._servicer = RankingServicer(self._executor)
+        self._data: DataDirectory | None = None
+        self._intake = EventIntake(has_log=config.data is not None)
+        self._servicer = RankingServicer(self._executor, self._intake)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None
 
@@ -51,8 +56,10 @@ class RankingServer:
         """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: the address cannot be listened on, or the data directory not be used.
         """
+        if self._config.data is not None:
+            self._data = DataDirectory(self._config.data, late_window_s=self._config.late_window_s)
         self._server = aio.server(
             interceptors=[StatusInterceptor(SERVICE)],
             options=[
@@ -70,6 +77,7 @@ class RankingServer:
         try:
             port = self._server.add_insecure_port(f"{host}:{self._config.port}")
         except RuntimeError as error:
+            self._close_data()
             raise ConfigError(
                 f"cannot listen on {host}:{self._config.port}; free the port, or choose another host or port"
             ) from error
@@ -82,6 +90,8 @@ class RankingServer:
         self._loading = self._executor.submit(self._load_warm)
         model = await asyncio.wrap_future(self._loading)
         self._servicer.model = model
+        if self._data is not None:
+            self._intake.writer = EventWriter(self._data.event_log, model.learn)
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", address=self.address, bundle_id=model.bundle_id)
 
@@ -92,9 +102,12 @@ class RankingServer:
         know to try elsewhere, so it is the servicer that refuses, with UNAVAILABLE.
         """
         await self._health.enter_graceful_shutdown()
-        drained = await self._servicer.drain(self._config.grace_s)
+        grace_s = self._config.grace_s
+        drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
         await self._server.stop(_FAREWELL_S)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if not self.computing:
+            self._close_data()
         return drained
 
     async def run(self) -> bool:
@@ -121,12 +134,21 @@ class RankingServer:
     @property
     def computing(self) -> bool:
         """Whether a thread is still at work; nothing can interrupt it."""
-        return self._servicer.busy or (self._loading is not None and not self._loading.done())
+        loading = self._loading is not None and not self._loading.done()
+        return self._servicer.busy or self._intake.busy or loading
 
     def _load_warm(self) -> Model:
         model = self._load_model(self._config.registry)
+        if self._data is not None:
+            for told in self._data.event_log.since(0):
+                model.learn(told)
         warm_up(model)
         return model
+
+    def _close_data(self) -> None:
+        if self._data is not None:
+            self._data.close()
+            self._data = None
 
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
@@ -139,7 +161,8 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
     Leaves the process with status 1 when requests were still being computed at the end of the grace.
 
     Raises:
-        RecsysError: the bundle cannot be loaded, or the address cannot be listened on; nothing was served.
+        RecsysError: the bundle cannot be loaded, the address cannot be listened on, or the data directory cannot be
+            used; nothing was served.
     """
     configure_logging(config.log_level)
     server = RankingServer(config, load_model)

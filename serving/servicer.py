@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars
 from recsys.errors import NotReady
 from recsys.schema import Ranking, RankRequest, Reason
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
+from serving.event_intake import EventIntake
 from serving.model import Model, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -24,8 +25,9 @@ _SHUTTING_DOWN = "the server is shutting down; ask another one"
 class RankingServicer(pb_grpc.RankingServiceServicer):
     """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake) -> None:
         self.model: Model | None = None
+        self._intake = intake
         self._executor = executor
         self._stopping = False
         self._given_up = False
@@ -65,6 +67,22 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
                 raise NotReady(_SHUTTING_DOWN) from None
             raise
         return ranking_to_wire(ranking, reasons, per_item=per_item)
+
+    async def RecordEvents(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.RecordEventsRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.RecordEventsResponse:
+        """Record the events of one message."""
+        return await self._intake.record(request)
+
+    async def StreamEvents(  # noqa: N802 - gRPC's name
+        self,
+        request_iterator: AsyncIterator[pb.StreamEventsRequest],
+        context: Any,  # noqa: ARG002
+    ) -> pb.StreamEventsResponse:
+        """Record the events of many messages."""
+        return await self._intake.stream(request_iterator)
 
     async def GetModelInfo(  # noqa: N802 - gRPC's name
         self,

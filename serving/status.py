@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -13,12 +13,15 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 from structlog.contextvars import bound_contextvars
 
-from recsys.errors import InvalidRequest, NotReady, RecsysError
+from recsys.errors import InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, RecsysError
 from serving.logging import frames_of
 
 STATUS: dict[type[RecsysError], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
     NotReady: StatusCode.UNAVAILABLE,
+    NotRecorded: StatusCode.UNAVAILABLE,
+    Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    NoEventLog: StatusCode.FAILED_PRECONDITION,
 }
 
 _log = structlog.get_logger()
@@ -33,7 +36,7 @@ def status_of(error: Exception) -> tuple[StatusCode, str]:
 
 
 class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
-    """Guards every unary method of one service: parses its request, answers its errors, logs one line per call."""
+    """Guards every method of one service that has one answer: parses, answers its errors, logs one line per call."""
 
     def __init__(self, service: str) -> None:
         self._prefix = f"/{service}/"
@@ -46,21 +49,31 @@ class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
         """Wrap the method's handler; other services, such as health, pass through."""
         handler: Any = await continuation(handler_call_details)
         method = str(handler_call_details.method)
-        if handler is None or handler.unary_unary is None or not method.startswith(self._prefix):
+        if handler is None or handler.response_streaming or not method.startswith(self._prefix):
             return handler
 
         async def guarded(data: bytes, context: Any) -> Any:
             with bound_contextvars(method=method.removeprefix(self._prefix)):
-                return await _answer(handler, data, context)
+                return await _answer(lambda: handler.unary_unary(_parse(handler, data), context), context)
 
-        # No deserialiser here: gRPC itself would answer INTERNAL to bytes that it cannot parse.
+        async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
+            async def requests() -> AsyncIterator[Any]:
+                async for data in parts:
+                    yield _parse(handler, data)
+
+            with bound_contextvars(method=method.removeprefix(self._prefix)):
+                return await _answer(lambda: handler.stream_unary(requests(), context), context)
+
+        # No deserialisers here: gRPC itself would answer INTERNAL to bytes that it cannot parse.
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(guarded_stream, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
 
-async def _answer(handler: Any, data: bytes, context: Any) -> Any:
+async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
     started = time.perf_counter()
     try:
-        response = await handler.unary_unary(_parse(handler, data), context)
+        response = await call()
     except asyncio.CancelledError:
         left = context.time_remaining()
         expired = left is not None and left <= 0

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recsys.cli import ask, bundles, data, demo, learn, scoring, service
+from recsys.cli import ask, bundles, data, demo, events, learn, scoring, service
 from recsys.cli.console import fail
 from recsys.errors import RecsysError
 
@@ -25,6 +25,7 @@ app.command("validate")(data.validate)
 app.command("train")(learn.train)
 app.command("evaluate")(learn.evaluate)
 app.add_typer(bundles.app, name="bundle")
+app.add_typer(events.app, name="events")
 app.command("serve")(service.serve)
 app.command("rank")(ask.rank)
 app.command("explain")(ask.explain)

@@ -18,6 +18,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
     threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
     grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory for the event log  [default: live in the registry]")
+    ] = None,
     reflection: Annotated[bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: on]")] = None,
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
@@ -26,9 +29,12 @@ def serve(
 
     given = {
         "registry": registry, "host": host, "port": port,
-        "threads": threads, "grace_s": grace, "reflection": reflection,
+        "threads": threads, "grace_s": grace, "data": data, "reflection": reflection,
     }  # fmt: skip
-    run_server(ServerConfig.read(**{name: value for name, value in given.items() if value is not None}))
+    config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
+    if config.data is None and (registry / "bundles").is_dir():  # a bundle alone is sealed, so nothing is put into it
+        config = config.model_copy(update={"data": registry / "live"})
+    run_server(config)
 
 
 def doctor(json_file: JsonOption = None) -> None:

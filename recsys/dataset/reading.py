@@ -50,6 +50,20 @@ def read_dataset(directory: Path, *, now: datetime | None = None) -> Dataset:
     return _accept(*_load(directory, now))
 
 
+def read_items(path: Path, *, now: datetime | None = None) -> pl.DataFrame:
+    """Read and check an item table alone: its file, or the directory that holds it.
+
+    Raises:
+        DatasetError: with everything that is wrong.
+    """
+    directory, name = (path, "items") if path.is_dir() else (path.parent, path.stem)
+    source = _open(directory, name, lambda _: True, required=True)
+    items = _items(source, now or datetime.now(UTC))
+    if items is None or source.log.faults:
+        raise DatasetError(source.log.faults)
+    return items
+
+
 def validate(directory: Path, *, now: datetime | None = None) -> list[Fault]:
     """Return everything that is wrong with a dataset's files; nothing is written.
 

@@ -31,8 +31,8 @@ _WEEK, _MONTH = 7, 4
 
 VIEWS, CLICKS = 0, 1
 
-# A key's counts are words of 64 bits: its buckets, each with the views in the upper half and the clicks in the lower, so
-# that one addition sums both; then the newest bucket of each ring, views and clicks ever, and the first and last moment.
+# A key's counts are words of 64 bits: its buckets, each with the views in the upper half and the clicks in the lower,
+# so that one addition sums both; then the newest bucket of each ring, views and clicks ever, first and last moment.
 HEADS = BUCKETS
 TOTALS = HEADS + RINGS
 FIRST, LAST = TOTALS + 2, TOTALS + 3

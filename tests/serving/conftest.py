@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,9 @@ def length_model() -> Any:
     return module
 
 
-@pytest.fixture(scope="session")
-def running(length_model: Any) -> Iterator[Running]:
-    """A server of a LengthModel with four threads, on a real port, in a thread with its own event loop."""
-    model = length_model.LengthModel()
+@contextmanager
+def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
+    """Serve the model on a real port, in a thread with its own event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -50,7 +50,7 @@ def running(length_model: Any) -> Iterator[Running]:
     def wait(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
-    server = RankingServer(ServerConfig(registry=Path("unused"), port=0, threads=4), lambda _: model)
+    server = RankingServer(config, lambda _: model)
     wait(server.start())
     wait(server.load())
     yield Running(server.address, model, server._servicer._jobs)
@@ -58,6 +58,21 @@ def running(length_model: Any) -> Iterator[Running]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture(scope="session")
+def running(length_model: Any) -> Iterator[Running]:
+    """A server of a LengthModel with four threads and no event log."""
+    with server_of(length_model.LengthModel(), ServerConfig(registry=Path("unused"), port=0, threads=4)) as running:
+        yield running
+
+
+@pytest.fixture
+def recording(length_model: Any, tmp_path: Path) -> Iterator[Running]:
+    """A server of a LengthModel that keeps events below the test's own directory."""
+    config = ServerConfig(registry=Path("unused"), port=0, threads=1, data=tmp_path / "live")
+    with server_of(length_model.LengthModel(), config) as running:
+        yield running
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from recsys.bundle import REQUIRED_FILES, FileEntry, GoldenRequest, Manifest, TextModel, TextVariant, TrainingWindow
+from recsys.events import Logged
 from recsys.schema import Candidate, RankedItem, Ranking, RankRequest, Reason
 
 GOLDEN = GoldenRequest(
@@ -57,6 +59,7 @@ class LengthModel:
         self.bundle_id = self.manifest.bundle_id
         self.providers = ("CPUExecutionProvider",)
         self.asked: list[RankRequest] = []
+        self.learned: list[Logged] = []
         self.release = threading.Event()
 
     def rank(self, request: RankRequest) -> Ranking:
@@ -82,6 +85,9 @@ class LengthModel:
             unknown_user=not request.user_id,
             stage_seconds={"trees": 0.25},
         )
+
+    def learn(self, told: Sequence[Logged]) -> None:
+        self.learned += told
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         return {

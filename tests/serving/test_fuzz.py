@@ -53,10 +53,22 @@ FULL = pb.RankRequest(
 ).SerializeToString()
 
 
-def code_of(address: str, data: bytes) -> StatusCode:
+EVENTS = st.builds(
+    pb.Event,
+    event_id=STRINGS,
+    time_us=INT64,
+    impression=st.none()
+    | st.builds(pb.Impression, request_id=STRINGS, user_id=STRINGS, item_ids=st.lists(STRINGS, max_size=4), query=LONG),
+    click=st.none() | st.builds(pb.Click, request_id=STRINGS, item_id=STRINGS),
+    interaction=st.none() | st.builds(pb.Interaction, user_id=STRINGS, item_id=STRINGS, action=INT32),
+)
+RECORDINGS = st.builds(pb.RecordEventsRequest, events=st.lists(EVENTS, max_size=5))
+
+
+def code_of(address: str, data: bytes, method: str = "Rank") -> StatusCode:
     with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(f"/{SERVICE}/Rank")(data, timeout=10)
+            channel.unary_unary(f"/{SERVICE}/{method}")(data, timeout=10)
         except grpc.RpcError as error:
             return error.code()
     return StatusCode.OK
@@ -89,3 +101,15 @@ def test_any_edit_of_a_good_message_is_answered_or_refused(running: Any, data: s
     cut = data.draw(st.integers(1, len(edited)))
 
     assert code_of(running.address, bytes(edited[:cut])) in (StatusCode.OK, StatusCode.INVALID_ARGUMENT)
+
+
+@given(request=RECORDINGS)
+@MODEST
+def test_any_events_are_taken_or_rejected_one_by_one(recording: Any, request: pb.RecordEventsRequest) -> None:
+    assert code_of(recording.address, request.SerializeToString(), "RecordEvents") is StatusCode.OK
+
+
+@given(data=st.binary(max_size=100))
+@MODEST
+def test_any_bytes_are_recorded_or_refused(recording: Any, data: bytes) -> None:
+    assert code_of(recording.address, data, "RecordEvents") in (StatusCode.OK, StatusCode.INVALID_ARGUMENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from grpc import StatusCode
 
-from recsys.errors import BundleError, InvalidRequest, NotReady
+from recsys.errors import BundleError, InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded
 from serving.status import status_of
 
 
@@ -19,6 +19,9 @@ class TooLong(InvalidRequest):
         (InvalidRequest("send less"), StatusCode.INVALID_ARGUMENT, "send less"),
         (TooLong("send less"), StatusCode.INVALID_ARGUMENT, "send less"),
         (NotReady("wait"), StatusCode.UNAVAILABLE, "wait"),
+        (NotRecorded("disk full"), StatusCode.UNAVAILABLE, "disk full"),
+        (Overloaded("in a moment"), StatusCode.RESOURCE_EXHAUSTED, "in a moment"),
+        (NoEventLog("use --data"), StatusCode.FAILED_PRECONDITION, "use --data"),
         (BundleError("/a/path"), StatusCode.INTERNAL, "internal error"),
         (KeyError("user-7"), StatusCode.INTERNAL, "internal error"),
         (NotImplementedError(), StatusCode.INTERNAL, "internal error"),
