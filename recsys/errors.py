@@ -34,6 +34,10 @@ class NotReady(RecsysError):
     """The service has no bundle loaded yet, or is shutting down; try again later."""
 
 
+class StorageError(RecsysError):
+    """A file that the service keeps beside its bundles cannot be used; says which, and what to do with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that is wrong with a table.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -17,29 +18,39 @@ from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.explain import reasons
 from recsys.features import FeatureState, assemble
-from recsys.lists import Lists
+from recsys.lists import GivenHistory, Lists
+from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
 from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
 from recsys.text.tokens import ItemTokenizer, TextSettings
+from recsys.text.vector_store import VectorStore, encoder_scope
 
 Floats = npt.NDArray[np.float64]
 
 
 class RankingPipeline:
-    """Ranks with the models and the state of one bundle; safe to call from several threads at once."""
+    """Ranks with the models and the state of one bundle; safe to call from several threads at once.
+
+    Its items may change while it ranks. ``store`` keeps the vectors of texts that the bundle does not have.
+    """
 
     def __init__(
-        self, files: Mapping[str, bytes], manifest: ManifestDraft, *, threads: int = 1, cuda: bool | None = None
+        self,
+        files: Mapping[str, bytes],
+        manifest: ManifestDraft,
+        *,
+        threads: int = 1,
+        cuda: bool | None = None,
+        store: VectorStore | None = None,
     ) -> None:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
         self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.fingerprint, "features")
-        self.vectors = Vectors.from_bytes(files["vectors.safetensors"])
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
             tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
@@ -49,27 +60,72 @@ class RankingPipeline:
         self.ranker = Ranker.from_text(files["ranker.txt"])
         self.behaviour_ranker = Ranker.from_text(files["ranker_behaviour.txt"])
         self.calibration = Calibration.from_json(files["calibration.json"])
+        scope = encoder_scope(
+            manifest.text.fingerprint.encode(),
+            files["tokenizer.json"],
+            settings.model_dump_json().encode(),
+            b"fp32",
+            self.text.encoder.providers[0].encode(),
+        )
+        self.items = LiveItems(
+            self.catalog,
+            Vectors.from_bytes(files["vectors.safetensors"]),
+            self.text,
+            prepare=self.state.items_changed,
+            scope=scope,
+            store=store,
+        )
+        self._state_rows = len(self.catalog)
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:
+    def load(
+        cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, store: VectorStore | None = None
+    ) -> Self:
         """Load a bundle's directory, checking every byte first.
 
         Raises:
             BundleError: the bundle is damaged or does not fit this build.
         """
         bundle = read_bundle(directory)
-        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda)
+        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda, store=store)
 
     @property
     def providers(self) -> tuple[str, ...]:
         """What the text model really runs on, best first."""
         return tuple(self.text.head.providers)
 
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of the catalog's rows as of now; take them once, after every row has been looked up."""
+        return self.items.vectors
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns of the item table, with their dtypes."""
+        return self.catalog.items.schema
+
+    @property
+    def pending_texts(self) -> int:
+        """How many texts of changed items wait to be read."""
+        return self.items.reader.pending
+
+    def upsert(self, items: pl.DataFrame, record: Record | None = None) -> int:
+        """Add or replace items, as ``recsys.live_items.LiveItems.upsert``; the next ranking knows them."""
+        return self.items.upsert(items, record)
+
+    def delete(self, item_ids: Iterable[str], record: RecordDeleted | None = None) -> int:
+        """Make items unknown, as ``recsys.live_items.LiveItems.delete``."""
+        return self.items.delete(item_ids, record)
+
+    def close(self) -> None:
+        """Stop reading texts in the background; rankings are still answered."""
+        self.items.reader.close()
+
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
         watch = _Stopwatch()
         lists = Lists.from_request(request, self.catalog)
-        behaviour = self.state.features(lists)
+        behaviour = self.state.features(self._known_to_state(lists))
         watch.stop("features")
         text = self._read(request, lists)
         watch.stop("text")
@@ -87,6 +143,9 @@ class RankingPipeline:
             ),
             text_coverage=float(np.mean(~np.isnan(text[:, 0]))) if ids else 1.0,
             unknown_items=tuple(ids[place] for place in np.flatnonzero(lists.item_rows < 0)),
+            items_without_text=tuple(
+                ids[place] for place in np.flatnonzero((lists.item_rows >= 0) & np.isnan(text[:, 0]))
+            ),
             unknown_user=not self.state.knows(request.user_id),
             stage_seconds=watch.seconds,
         )
@@ -96,7 +155,7 @@ class RankingPipeline:
         lists = Lists.from_request(request, self.catalog)
         if not request.candidates:
             return {}
-        table = assemble(self._read(request, lists), self.state.features(lists), lists.offsets)
+        table = assemble(self._read(request, lists), self.state.features(self._known_to_state(lists)), lists.offsets)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
@@ -104,14 +163,17 @@ class RankingPipeline:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
         asked = sorted({query for query in lists.queries if query})
         queries = self.text.encode([ItemText(title=query) for query in asked])
-        query_row = {query: len(self.vectors) + place for place, query in enumerate(asked)}
         history = state.histories(lists, self.manifest.text.history_length, skips=self.manifest.text.skips)
+        attended = self.catalog.current(history.rows)
+        vectors = self.vectors
+        query_row = {query: len(vectors) + place for place, query in enumerate(asked)}
+        items, attended = vectors.with_text(lists.item_rows), vectors.with_text(attended)
         return np.concatenate(
             [
                 self.text.score(
-                    self.vectors,
-                    lists.item_rows[lists.offsets[place] : lists.offsets[place + 1]],
-                    history.rows[place],
+                    vectors,
+                    items[lists.offsets[place] : lists.offsets[place + 1]],
+                    attended[place],
                     history.actions[place],
                     history.ages[place],
                     query=query_row.get(lists.queries[place], -1),
@@ -138,22 +200,47 @@ class RankingPipeline:
 
     def _read(self, request: RankRequest, lists: Lists) -> npt.NDArray[np.float32]:
         """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
-        rows = lists.item_rows.copy()
+        history = self.state.histories(
+            replace(lists, item_rows=self._state_row(lists.item_rows)),
+            self.manifest.text.history_length,
+            skips=self.manifest.text.skips,
+        )
+        attended = self.catalog.current(history.rows[0])
+        vectors = self.vectors
+        rows = vectors.with_text(lists.item_rows).copy()
         sent: list[ItemText] = []
-        for place in np.flatnonzero(rows < 0):
+        for place in np.flatnonzero(lists.item_rows < 0):
             text = request.candidates[place].text
             if text is not None:
-                rows[place] = len(self.vectors) + len(sent)
+                rows[place] = len(vectors) + len(sent)
                 sent.append(text)
         query = -1
         if request.query:
-            query = len(self.vectors) + len(sent)
+            query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
-        more = self.text.encode(sent) if sent else None
-        history = self.state.histories(lists, self.manifest.text.history_length, skips=self.manifest.text.skips)
+        more = self.items.reader.encode(sent) if sent else None
         return self.text.score(
-            self.vectors, rows, history.rows[0], history.actions[0], history.ages[0], query=query, more=more
+            vectors,
+            rows,
+            vectors.with_text(attended),
+            history.actions[0],
+            history.ages[0],
+            query=query,
+            more=more,
         )
+
+    def _known_to_state(self, lists: Lists) -> Lists:
+        """Let the state take items that came after it as unknown ones."""
+        if len(self.catalog) == self._state_rows:
+            return lists
+        histories = [
+            given and GivenHistory(rows=self._state_row(given.rows), actions=given.actions, ts=given.ts)
+            for given in lists.histories
+        ]
+        return replace(lists, item_rows=self._state_row(lists.item_rows), histories=histories)
+
+    def _state_row(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        return np.where(rows < self._state_rows, rows, np.int32(-1))
 
 
 class _Stopwatch:

@@ -133,13 +133,17 @@ class RankedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds)."""
+    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
+
+    ``items_without_text`` are candidates of the catalog whose text was not read yet.
+    """
 
     request_id: str
     bundle_id: str
     items: tuple[RankedItem, ...]
     text_coverage: float
     unknown_items: tuple[str, ...] = ()
+    items_without_text: tuple[str, ...] = ()
     unknown_user: bool = False
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 

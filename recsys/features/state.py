@@ -81,6 +81,9 @@ class FeatureState:
         """Return what each list's user did last, newest first; ``skips`` adds what was shown and not clicked."""
         return histories(Context.of(self._world, lists), length, skips=skips)
 
+    def items_changed(self, rows: npt.NDArray[np.int32]) -> None:
+        """Take note of rows that the catalog has added; nothing is known of them yet."""
+
     def to_bytes(self) -> bytes:
         """Write a snapshot: safetensors, no pickle."""
         return snapshot.dump(self._world.logs, self._item_ids, self._user_ids, self.fingerprint)
