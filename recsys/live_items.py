@@ -13,7 +13,6 @@ from recsys.catalog import Catalog
 from recsys.text.live_vectors import LiveVectors
 from recsys.text.model import TextModel, Vectors
 from recsys.text.reader import TextReader
-from recsys.text.vector_store import VectorStore
 
 Record = Callable[[pl.DataFrame], object]
 RecordDeleted = Callable[[list[str]], object]
@@ -22,8 +21,7 @@ RecordDeleted = Callable[[list[str]], object]
 class LiveItems:
     """A catalog and the vectors of its texts; any number of threads read, and one after the other changes items.
 
-    ``prepare`` is told the catalog's new rows before an id leads to them; ``scope`` and ``store`` are those of
-    ``TextReader``.
+    ``prepare`` is told the catalog's new rows before an id leads to them; ``scope`` is that of ``TextReader``.
     """
 
     def __init__(
@@ -34,11 +32,10 @@ class LiveItems:
         *,
         prepare: Callable[[npt.NDArray[np.int32]], None],
         scope: bytes,
-        store: VectorStore | None,
     ) -> None:
         self.catalog = catalog
         self._vectors = LiveVectors(vectors)
-        self.reader = TextReader(text, catalog, self._vectors, scope=scope, store=store)
+        self.reader = TextReader(text, catalog, self._vectors, scope)
         self._prepare = prepare
         self._changing = threading.Lock()
 

@@ -26,7 +26,7 @@ from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
 from recsys.text.tokens import ItemTokenizer, TextSettings
-from recsys.text.vector_store import VectorStore, encoder_scope
+from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 class RankingPipeline:
     """Ranks with the models and the state of one bundle; safe to call from several threads at once.
 
-    Its items may change while it ranks. ``store`` keeps the vectors of texts that the bundle does not have.
+    Its items may change while it ranks.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class RankingPipeline:
         *,
         threads: int = 1,
         cuda: bool | None = None,
-        store: VectorStore | None = None,
     ) -> None:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
@@ -73,21 +72,18 @@ class RankingPipeline:
             self.text,
             prepare=self.state.items_changed,
             scope=scope,
-            store=store,
         )
         self._state_rows = len(self.catalog)
 
     @classmethod
-    def load(
-        cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, store: VectorStore | None = None
-    ) -> Self:
+    def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:
         """Load a bundle's directory, checking every byte first.
 
         Raises:
             BundleError: the bundle is damaged or does not fit this build.
         """
         bundle = read_bundle(directory)
-        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda, store=store)
+        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -116,6 +112,14 @@ class RankingPipeline:
     def delete(self, item_ids: Iterable[str], record: RecordDeleted | None = None) -> int:
         """Make items unknown, as ``recsys.live_items.LiveItems.delete``."""
         return self.items.delete(item_ids, record)
+
+    def keep_vectors(self, path: Path) -> None:
+        """Keep the vectors of texts that the bundle does not have in a file, so that none is ever computed twice.
+
+        Raises:
+            StorageError: the file is something else, or cannot be used.
+        """
+        self.items.reader.keep(path)
 
     def close(self) -> None:
         """Stop reading texts in the background; rankings are still answered."""

@@ -15,6 +15,7 @@ from recsys.errors import InvalidRequest, NotReady, RecsysError
 from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
 from serving.convert import info_from_wire, ranking_from_wire, reasons_from_wire, request_to_wire
 from serving.info import ModelInfo
+from serving.item_calls import AsyncItemCalls, ItemCalls
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 
@@ -49,7 +50,7 @@ class Explanation:
     reasons: Mapping[str, tuple[Reason, ...]]
 
 
-class RankingClient:
+class RankingClient(ItemCalls):
     """Calls one server, from any number of threads; close it, or use it in a ``with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
@@ -111,7 +112,7 @@ class RankingClient:
             raise _as_ours(error, self._address, self._deadline_s) from None
 
 
-class AsyncRankingClient:
+class AsyncRankingClient(AsyncItemCalls):
     """As ``RankingClient``, for one asyncio event loop; close it, or use it in an ``async with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol
 
+import polars as pl
 from pydantic import JsonValue
 
 from recsys.bundle import Manifest, ManifestDraft
@@ -37,6 +39,40 @@ class Model(Protocol):
 
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:
         """Say what moved each candidate's score, strongest first, by item id."""
+        ...
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns of its item table."""
+        ...
+
+    @property
+    def pending_texts(self) -> int:
+        """How many texts of changed items wait to be read."""
+        ...
+
+    def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], object] | None = None) -> int:
+        """Add or replace items, all or none, and count the changed ones; ``record`` is given those first.
+
+        Raises:
+            InvalidRequest: the items do not fit the item table.
+        """
+        ...
+
+    def delete(self, item_ids: Iterable[str], record: Callable[[list[str]], object] | None = None) -> int:
+        """Make items unknown, and count those that were known; ``record`` is given their ids first."""
+        ...
+
+    def keep_vectors(self, path: Path) -> None:
+        """Keep the vectors of new texts in a file, and look there first.
+
+        Raises:
+            StorageError: the file is something else, or cannot be used.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop what runs in the background; what was ranked can still be ranked."""
         ...
 
 

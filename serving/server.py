@@ -16,6 +16,9 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from serving.config import ServerConfig
+from serving.data_directory import data_directory
+from serving.item_log import ItemLog
+from serving.item_replay import replay_items
 from serving.load import load_current, warm_up
 from serving.logging import configure_logging
 from serving.model import Model
@@ -95,6 +98,10 @@ class RankingServer:
         drained = await self._servicer.drain(self._config.grace_s)
         await self._server.stop(_FAREWELL_S)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._servicer.model is not None:
+            await asyncio.to_thread(self._servicer.model.close)
+        if self._servicer.item_log is not None and not self.computing:
+            self._servicer.item_log.close()
         return drained
 
     async def run(self) -> bool:
@@ -124,8 +131,14 @@ class RankingServer:
         return self._servicer.busy or (self._loading is not None and not self._loading.done())
 
     def _load_warm(self) -> Model:
+        live = data_directory(self._config)
         model = self._load_model(self._config.registry)
-        warm_up(model)
+        warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
+        if live is not None:
+            model.keep_vectors(live / "vectors.sqlite")
+        log = ItemLog(live and live / "items.sqlite")
+        replay_items(log, model)
+        self._servicer.item_log = log
         return model
 
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

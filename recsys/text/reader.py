@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +34,11 @@ class TextReader:
     The thread lives while something is pending. What it cannot read it logs, and tries again, later and later.
     """
 
-    def __init__(
-        self, text: TextModel, catalog: Catalog, vectors: LiveVectors, *, scope: bytes, store: VectorStore | None = None
-    ) -> None:
+    def __init__(self, text: TextModel, catalog: Catalog, vectors: LiveVectors, scope: bytes) -> None:
         self.encoded = 0
         self._text, self._catalog, self._vectors = text, catalog, vectors
-        self._scope, self._store = scope, store
+        self._scope = scope
+        self._store: VectorStore | None = None
         self._row_of_text: dict[bytes, int] = {}
         self._counting = threading.Lock()
         self._changing = threading.Lock()
@@ -53,6 +53,14 @@ class TextReader:
         """How many rows wait to be read."""
         with self._changing:
             return len(self._waiting) + len(self._at_work)
+
+    def keep(self, path: Path) -> None:
+        """Look in a file of vectors first from now on, and keep there what had to be encoded.
+
+        Raises:
+            StorageError: the file is something else, or cannot be used.
+        """
+        self._store = VectorStore(path)
 
     def encode(self, texts: Sequence[ItemText]) -> Vectors:
         """Return the vectors of texts [n] that came with a request."""
@@ -102,6 +110,9 @@ class TextReader:
             thread = self._thread
         if thread is not None:
             thread.join()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
 
     def _run(self) -> None:
         delay = _FIRST_RETRY_S
@@ -186,16 +197,18 @@ class TextReader:
         return [*here.tolist(), *elsewhere[places].tolist()], Vectors(vectors=vectors, item_logits=logits)
 
     def _stored(self, keys: Sequence[bytes]) -> tuple[list[int], Vectors]:
-        if self._store is not None and len(keys):
+        store = self._store
+        if store is not None and len(keys):
             try:
-                return self._store.get(keys)
+                return store.get(keys)
             except StorageError as error:  # texts are encoded as if they were new
                 _log.error("vectors not found", error=str(error))
         return [], Vectors(vectors=np.empty((0, 0), np.float32), item_logits=np.empty(0, np.float32))
 
     def _keep(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        if self._store is not None:
+        store = self._store
+        if store is not None:
             try:
-                self._store.put(keys, vectors)
+                store.put(keys, vectors)
             except StorageError as error:  # they serve all the same
                 _log.error("vectors not stored", error=str(error))

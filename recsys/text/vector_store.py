@@ -14,14 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from recsys.database import open_database, pragma, transaction
 from recsys.errors import StorageError
 from recsys.text.model import Vectors
 
-# Marks the file as ours, in SQLite's header; "RCSV" in ASCII.
-_APPLICATION_ID = 0x52435356
-_FORM = 1
 _MAX_BYTES = 2 << 30
-_BUSY_S = 5.0
 _CREATE = """
     CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL, used_us INTEGER NOT NULL);
     CREATE INDEX by_use ON vectors (used_us);
@@ -61,12 +58,7 @@ class VectorStore:
         self._max_bytes = max_bytes
         self._using = threading.Lock()
         with self._explained():
-            self._base = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                self._open()
-            except BaseException:
-                self._base.close()
-                raise
+            self._base = open_database(path, mark=b"RCV1", create=_CREATE, durable=False)
 
     def __len__(self) -> int:
         """Count the vectors."""
@@ -100,7 +92,7 @@ class VectorStore:
         now = time.time_ns() // 1_000
         table = np.column_stack([vectors.vectors, vectors.item_logits]).astype(np.float32, copy=False)
         rows = [(key, _packed(numbers), now) for key, numbers in zip(keys, table, strict=True)]
-        with self._using, self._explained(), self._transaction():
+        with self._using, self._explained(), transaction(self._base):
             self._base.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
             self._evict()
 
@@ -109,32 +101,19 @@ class VectorStore:
         with self._using:
             self._base.close()
 
-    def _open(self) -> None:
-        """Make the table in a new file; leave a file alone that is not ours."""
-        with self._transaction():
-            ours = self._pragma("application_id"), self._pragma("user_version")
-            if ours == (0, 0) and not self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _CREATE.split(";"):
-                    self._base.execute(statement)
-                self._base.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                self._base.execute(f"PRAGMA user_version = {_FORM}")
-            elif ours != (_APPLICATION_ID, _FORM):
-                raise sqlite3.DatabaseError("it holds something else")
-        self._base.execute("PRAGMA journal_mode = WAL")
-        self._base.execute("PRAGMA synchronous = NORMAL")
-
     def _touch(self, keys: Sequence[bytes]) -> None:
         if not keys:
             return
         try:
-            with self._transaction():
+            with transaction(self._base):
                 now = time.time_ns() // 1_000
                 self._base.executemany("UPDATE vectors SET used_us = ? WHERE key = ?", [(now, key) for key in keys])
         except sqlite3.OperationalError:
             pass  # another process writes; when a vector was used last is only a hint
 
     def _evict(self) -> None:
-        used = (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
+        pages, free, size = (pragma(self._base, name) for name in ("page_count", "freelist_count", "page_size"))
+        used = (pages - free) * size
         if used <= self._max_bytes:
             return
         count = self._base.execute("SELECT count(*) FROM vectors").fetchone()[0]
@@ -142,20 +121,6 @@ class VectorStore:
         self._base.execute(
             "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used_us LIMIT ?)", (spare,)
         )
-
-    def _pragma(self, name: str) -> int:
-        return int(self._base.execute(f"PRAGMA {name}").fetchone()[0])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._base.execute("COMMIT")
-        except BaseException:
-            if self._base.in_transaction:
-                self._base.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

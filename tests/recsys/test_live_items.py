@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ def opened(bundle: BundleFiles) -> Iterator[Callable[..., RankingPipeline]]:
     """Load the bundle as often as asked, and close all at the end."""
     pipelines: list[RankingPipeline] = []
 
-    def load(store: VectorStore | None = None) -> RankingPipeline:
-        pipelines.append(RankingPipeline(bundle.files, bundle.manifest, cuda=False, store=store))
+    def load(store: Path | None = None) -> RankingPipeline:
+        pipelines.append(RankingPipeline(bundle.files, bundle.manifest, cuda=False))
+        if store is not None:
+            pipelines[-1].keep_vectors(store)
         return pipelines[-1]
 
     yield load
@@ -51,10 +54,8 @@ def pipeline(opened: Callable[..., RankingPipeline]) -> RankingPipeline:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[VectorStore]:
-    store = VectorStore(tmp_path / "vectors.sqlite")
-    yield store
-    store.close()
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "vectors.sqlite"
 
 
 def frame(*items: dict[str, Any]) -> pl.DataFrame:
@@ -160,6 +161,25 @@ def test_what_is_read_of_a_new_item_is_to_the_bit_what_a_bundle_would_say_that_h
         assert not np.isnan(outputs(pipeline, *ids, **fields)).any()
 
 
+def test_an_id_leads_to_a_row_only_when_all_that_belongs_to_it_is_there(
+    pipeline: RankingPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item_id = pipeline.catalog.ids[0]
+    before = rank(pipeline, item_id, "new-coat")
+    seen = []
+
+    def prepared(rows: np.ndarray) -> None:
+        assert [pipeline.catalog.ids[row] for row in rows] == [item_id, "new-coat"]
+        assert len(pipeline.vectors) == len(pipeline.catalog) == rows[-1] + 1
+        seen.append(rank(pipeline, item_id, "new-coat"))
+
+    monkeypatch.setattr(pipeline.items, "_prepare", prepared)
+    pipeline.upsert(frame({"item_id": item_id, "title": "A lamp"}, {"item_id": "new-coat", "title": "A coat"}))
+
+    assert [each.items for each in seen] == [before.items]
+    assert [each.unknown_items for each in seen] == [("new-coat",)]
+
+
 def test_a_new_item_counts_in_a_history_once_it_is_read(
     pipeline: RankingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,9 +247,7 @@ def test_a_text_that_comes_back_is_not_read_again(pipeline: RankingPipeline) -> 
     assert pipeline.items.reader.encoded == 2
 
 
-def test_what_is_known_is_not_read_again_after_a_restart(
-    opened: Callable[..., RankingPipeline], store: VectorStore
-) -> None:
+def test_what_is_known_is_not_read_again_after_a_restart(opened: Callable[..., RankingPipeline], store: Path) -> None:
     items = [{"item_id": f"new-{n}", "title": f"A warm coat, size {n}"} for n in range(40)]
     first = opened(store)
     first.upsert(frame(*items))
@@ -253,19 +271,21 @@ def test_without_a_store_it_would_be_read_again(opened: Callable[..., RankingPip
 
 
 def test_another_text_model_finds_nothing_in_the_store(
-    opened: Callable[..., RankingPipeline], bundle: BundleFiles, store: VectorStore
+    opened: Callable[..., RankingPipeline], bundle: BundleFiles, store: Path
 ) -> None:
     first = opened(store)
     first.upsert(frame(NEW))
     finish(first)
     text = bundle.manifest.text.model_copy(update={"fingerprint": "another"})
-    other = RankingPipeline(bundle.files, bundle.manifest.model_copy(update={"text": text}), cuda=False, store=store)
+    other = RankingPipeline(bundle.files, bundle.manifest.model_copy(update={"text": text}), cuda=False)
+    other.keep_vectors(store)
     other.upsert(frame(NEW))
     finish(other)
     other.close()
 
     assert other.items.reader.encoded == 1
-    assert len(store) == 2
+    with closing(VectorStore(store)) as kept:
+        assert len(kept) == 2
 
 
 def test_equal_texts_are_read_once(pipeline: RankingPipeline) -> None:
@@ -276,9 +296,7 @@ def test_equal_texts_are_read_once(pipeline: RankingPipeline) -> None:
     assert {vector(pipeline, f"new-{n}") for n in range(50)} == {vector(pipeline, "new-0")}
 
 
-def test_a_text_that_came_with_a_request_is_read_once(
-    opened: Callable[..., RankingPipeline], store: VectorStore
-) -> None:
+def test_a_text_that_came_with_a_request_is_read_once(opened: Callable[..., RankingPipeline], store: Path) -> None:
     pipeline = opened(store)
     sent = [Candidate(item_id=f"sent-{n}", text=ItemText(title=f"A coat, size {n}")) for n in range(3)]
     first = rank(pipeline, *sent[:2], query="warm")
@@ -388,10 +406,11 @@ def test_a_text_that_cannot_be_read_is_logged_and_tried_again_while_others_are_r
 
 
 def test_a_store_that_fails_costs_a_line_in_the_log_and_nothing_else(
-    opened: Callable[..., RankingPipeline], store: VectorStore
+    opened: Callable[..., RankingPipeline], store: Path
 ) -> None:
     pipeline = opened(store)
-    store.close()
+    assert pipeline.items.reader._store is not None
+    pipeline.items.reader._store.close()
     with capture_logs() as lines:
         pipeline.upsert(frame(NEW))
         finish(pipeline)
@@ -430,7 +449,7 @@ def look(pipeline: RankingPipeline, expected: bytes, possible: set[bytes]) -> No
     assert outputs(pipeline, *known, history=(), query="a lamp").tobytes() == expected
 
 
-def test_a_storm_of_changes_disturbs_no_ranking(opened: Callable[..., RankingPipeline], store: VectorStore) -> None:
+def test_a_storm_of_changes_disturbs_no_ranking(opened: Callable[..., RankingPipeline], store: Path) -> None:
     pipeline, plain = opened(store), opened()
     possible = {apart(plain, ItemText(title=title)) for title in TITLES}
     expected = outputs(plain, *plain.catalog.ids[:5], history=(), query="a lamp").tobytes()
