@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from recsys.catalog import Catalog
@@ -21,7 +19,7 @@ RecordDeleted = Callable[[list[str]], object]
 class LiveItems:
     """A catalog and the vectors of its texts; any number of threads read, and one after the other changes items.
 
-    ``prepare`` is told the catalog's new rows before an id leads to them; ``scope`` is that of ``TextReader``.
+    ``prepare`` is called when the catalog has new rows, before an id leads to them; ``scope`` is ``TextReader``'s.
     """
 
     def __init__(
@@ -30,7 +28,7 @@ class LiveItems:
         vectors: Vectors,
         text: TextModel,
         *,
-        prepare: Callable[[npt.NDArray[np.int32]], None],
+        prepare: Callable[[], None],
         scope: bytes,
     ) -> None:
         self.catalog = catalog
@@ -65,7 +63,7 @@ class LiveItems:
             rows = self.catalog.append(changes)
             self._vectors.grow(len(self.catalog))
             waiting = self.reader.place(rows)
-            self._prepare(rows)
+            self._prepare()
             self.catalog.publish(rows)  # last: whoever finds a row finds all that belongs to it
             self.reader.read(waiting)
         return len(rows)

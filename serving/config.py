@@ -21,8 +21,8 @@ class ServerConfig(BaseSettings):
     """The registry directory whose current bundle is served."""
 
     data: Path | None = None
-    """The directory of the server's own files: event log, item changes, item vectors. Default: live, beside the bundles
-    of the registry."""
+    """The directory of the server's own files: event log, item changes, item vectors; made if absent. Without one, what
+    changes is kept in memory only. `recsys serve` takes `live` in the registry where nothing else is said."""
 
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
@@ -46,13 +46,6 @@ class ServerConfig(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Answered requests are logged at info, refused ones at warning, faults at error."""
-
-    @property
-    def live(self) -> Path | None:
-        """The data directory that holds; None where a bundle outside a registry is served and none was named."""
-        if self.data is None and (self.registry / "bundles").is_dir():
-            return self.registry / "live"
-        return self.data
 
     @classmethod
     def read(cls, **settings: Any) -> Self:

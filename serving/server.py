@@ -16,7 +16,6 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from serving.config import ServerConfig
-from serving.data_directory import data_directory
 from serving.item_log import ItemLog
 from serving.item_replay import replay_items
 from serving.load import load_current, warm_up
@@ -131,12 +130,14 @@ class RankingServer:
         return self._servicer.busy or (self._loading is not None and not self._loading.done())
 
     def _load_warm(self) -> Model:
-        live = data_directory(self._config)
+        data = self._config.data
+        if data is not None:
+            _make(data)
         model = self._load_model(self._config.registry)
         warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
-        if live is not None:
-            model.keep_vectors(live / "vectors.sqlite")
-        log = ItemLog(live and live / "items.sqlite")
+        if data is not None:
+            model.keep_vectors(data / "vectors.sqlite")
+        log = ItemLog(data and data / "items.sqlite")
         replay_items(log, model)
         self._servicer.item_log = log
         return model
@@ -146,13 +147,23 @@ class RankingServer:
             await self._health.set(name, status)
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the data directory {directory} ({error.strerror}); make it, or name another with --data"
+        ) from error
+
+
 def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
     """Serve the registry's current bundle until SIGTERM or SIGINT.
 
     Leaves the process with status 1 when requests were still being computed at the end of the grace.
 
     Raises:
-        RecsysError: the bundle cannot be loaded, or the address cannot be listened on; nothing was served.
+        RecsysError: the bundle cannot be loaded, the address cannot be listened on, or a file of the data directory
+            cannot be used; nothing was served.
     """
     configure_logging(config.log_level)
     server = RankingServer(config, load_model)

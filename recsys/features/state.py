@@ -81,8 +81,8 @@ class FeatureState:
         """Return what each list's user did last, newest first; ``skips`` adds what was shown and not clicked."""
         return histories(Context.of(self._world, lists), length, skips=skips)
 
-    def items_changed(self, rows: npt.NDArray[np.int32]) -> None:
-        """Take note of rows that the catalog has added; nothing is known of them yet."""
+    def items_changed(self) -> None:
+        """Take note of rows that the catalog has gained; nothing is known of them yet."""
 
     def to_bytes(self) -> bytes:
         """Write a snapshot: safetensors, no pickle."""

@@ -168,9 +168,9 @@ def test_an_id_leads_to_a_row_only_when_all_that_belongs_to_it_is_there(
     before = rank(pipeline, item_id, "new-coat")
     seen = []
 
-    def prepared(rows: np.ndarray) -> None:
-        assert [pipeline.catalog.ids[row] for row in rows] == [item_id, "new-coat"]
-        assert len(pipeline.vectors) == len(pipeline.catalog) == rows[-1] + 1
+    def prepared() -> None:
+        assert pipeline.catalog.ids[-2:] == pipeline.catalog.items["item_id"].tail(2).to_list() == [item_id, "new-coat"]
+        assert len(pipeline.vectors) == len(pipeline.catalog)
         seen.append(rank(pipeline, item_id, "new-coat"))
 
     monkeypatch.setattr(pipeline.items, "_prepare", prepared)

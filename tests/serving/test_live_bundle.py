@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.cli.service import serve
 from recsys.errors import ConfigError, RecsysError, StorageError
 from recsys.registry import resolve
 from recsys.schema import Candidate, Item, ItemText, RankRequest
@@ -79,20 +80,27 @@ def test_what_was_changed_is_changed_after_a_restart_and_no_text_is_read_twice(
     assert sorted(path.name for path in (tmp_path / "live").glob("*.sqlite")) == ["items.sqlite", "vectors.sqlite"]
 
 
-def test_a_bundle_outside_a_registry_keeps_its_changes_in_memory(tiny_registry: Path) -> None:
-    bundle = resolve(tiny_registry)
-    files = sorted(bundle.iterdir())
-    with served(bundle, None) as (client, _):
+def test_without_a_data_directory_a_server_keeps_its_changes_in_memory(tiny_registry: Path) -> None:
+    files = sorted(tiny_registry.rglob("*"))
+    with served(tiny_registry, None) as (client, _):
         assert client.upsert_items([COAT]).changed == 1
         assert client.rank("nobody", ["coat-1"]).unknown_items == ()
 
-    assert sorted(bundle.iterdir()) == files
+    assert sorted(tiny_registry.rglob("*")) == files
 
 
-def test_the_data_directory_lies_beside_the_bundles_unless_it_is_named(tiny_registry: Path, tmp_path: Path) -> None:
-    assert ServerConfig(registry=tiny_registry).live == tiny_registry / "live"
-    assert ServerConfig(registry=tiny_registry, data=tmp_path).live == tmp_path
-    assert ServerConfig(registry=resolve(tiny_registry)).live is None
+def test_the_command_keeps_its_data_beside_the_bundles_unless_it_is_told_otherwise(
+    tiny_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Path | None] = []
+    monkeypatch.setattr("serving.server.run_server", lambda config: used.append(config.data))
+    serve(tiny_registry)
+    serve(tiny_registry, data=tmp_path / "named")
+    serve(resolve(tiny_registry))
+    monkeypatch.setenv("RECSYS_DATA", str(tmp_path / "set"))
+    serve(tiny_registry)
+
+    assert used == [tiny_registry / "live", tmp_path / "named", None, tmp_path / "set"]
 
 
 @pytest.mark.parametrize(
