@@ -8,28 +8,45 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from recsys.dataset.item_rows import conform_items
 from recsys.schema import MAX_TEXT_BYTES, ItemText
 
 # The columns of an item table that the product itself gives a meaning; all others are attributes.
 ITEM_COLUMNS = ("item_id", "title", "description", "category", "tags", "published_at")
 
+# A table of more pieces than this is made one piece again, so that looking into it stays fast.
+_PIECES = 64
+
 
 class Catalog:
-    """An item table (see ``recsys.dataset``) with an index from item id to row; row -1 stands for an unknown item."""
+    """An item table (see ``recsys.dataset``) with an index from item id to row; row -1 stands for an unknown item.
+
+    Rows are only ever added: a changed item gets a new row, a deleted one keeps a row that no id leads to. So any
+    number of threads may read while one changes items: behind a row there is always what was there before.
+    """
 
     def __init__(self, items: pl.DataFrame) -> None:
         self.items = items
         self.ids: list[str] = items["item_id"].to_list()
         self._row = {item_id: row for row, item_id in enumerate(self.ids)}
+        self._changed = False
 
     def __len__(self) -> int:
-        """Count the items."""
+        """Count the rows, those of changed and deleted items included."""
         return len(self.ids)
 
     def rows(self, item_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """Return the row of each id, -1 where the catalog does not know it."""
         row = self._row
         return np.array([row.get(item_id, -1) for item_id in item_ids], dtype=np.int32)
+
+    def current(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return the rows that now stand for the items of ``rows``, of the same shape; -1 for deleted items."""
+        if not self._changed:
+            return rows
+        row, ids = self._row, self.ids
+        found = [row.get(ids[each], -1) if each >= 0 else -1 for each in rows.ravel().tolist()]
+        return np.array(found, dtype=np.int32).reshape(rows.shape)
 
     def texts(self, rows: Sequence[int] | None = None) -> list[ItemText]:
         """Return what the items say, in row order or in the order of ``rows``.
@@ -49,6 +66,50 @@ class Catalog:
     def attributes(self) -> tuple[str, ...]:
         """Name the item table's further columns, in table order."""
         return tuple(name for name in self.items.columns if name not in ITEM_COLUMNS)
+
+    def changes(self, given: pl.DataFrame) -> pl.DataFrame:
+        """Return those of the given items that are new or differ in any column, in the form of ``items``.
+
+        Raises:
+            InvalidRequest: a column is unknown or of another kind, a value is wrong, or an id occurs twice.
+        """
+        items = conform_items(given, self.items.schema)
+        rows = self.rows(items["item_id"].to_list())
+        there = rows >= 0
+        changed = ~there
+        if there.any():
+            now, before = items.filter(there), self.items[rows[there].tolist()]
+            changed[there] = np.any([now[name].ne_missing(before[name]).to_numpy() for name in items.columns], axis=0)
+        return items.filter(changed)
+
+    def append(self, changes: pl.DataFrame) -> npt.NDArray[np.int32]:
+        """Add what ``changes`` returned; gives the new rows, which no id leads to until ``publish``."""
+        first = len(self)
+        items = self.items.vstack(changes)
+        self.items = items.rechunk() if items.n_chunks() > _PIECES else items
+        self.ids.extend(changes["item_id"].to_list())
+        return np.arange(first, len(self), dtype=np.int32)
+
+    def publish(self, rows: npt.NDArray[np.int32]) -> None:
+        """Let the ids lead to these rows from now on."""
+        self._changed = True
+        for row in rows.tolist():
+            self._row[self.ids[row]] = row
+
+    def upsert(self, given: pl.DataFrame) -> npt.NDArray[np.int32]:
+        """Add items, or replace what is known of them; returns each one's new row, -1 where nothing has changed.
+
+        One thread at a time may change items. Raises as ``changes`` does, and then nothing has changed.
+        """
+        added = self.append(self.changes(given))
+        self.publish(added)
+        row_of_id = {self.ids[row]: row for row in added.tolist()}
+        return np.array([row_of_id.get(item_id, -1) for item_id in given["item_id"].to_list()], dtype=np.int32)
+
+    def delete(self, item_ids: Iterable[str]) -> int:
+        """Make items unknown, and count those that were known."""
+        self._changed = True
+        return sum(self._row.pop(item_id, None) is not None for item_id in item_ids)
 
 
 def _tags(category: str, tags: list[str], further: list[str | list[str] | None]) -> tuple[str, ...]:

@@ -46,6 +46,10 @@ class Overloaded(RecsysError):
     """More is waiting than the server takes on; send it again in a moment."""
 
 
+class StorageError(RecsysError):
+    """A file that the service keeps beside its bundles cannot be used; says which, and what to do with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that is wrong with a table.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -19,28 +19,37 @@ from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, Histories, assemble, histories
 from recsys.lists import Lists
+from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
 from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
 from recsys.text.tokens import ItemTokenizer, TextSettings
+from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
 
 
 class RankingPipeline:
-    """Ranks with the models and the state of one bundle; safe to call from several threads at once."""
+    """Ranks with the models and the state of one bundle; safe to call from several threads at once.
+
+    Its items may change while it ranks.
+    """
 
     def __init__(
-        self, files: Mapping[str, bytes], manifest: ManifestDraft, *, threads: int = 1, cuda: bool | None = None
+        self,
+        files: Mapping[str, bytes],
+        manifest: ManifestDraft,
+        *,
+        threads: int = 1,
+        cuda: bool | None = None,
     ) -> None:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
         self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
-        self.vectors = Vectors.from_bytes(files["vectors.safetensors"])
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
             tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
@@ -50,6 +59,20 @@ class RankingPipeline:
         self.ranker = Ranker.from_text(files["ranker.txt"])
         self.behaviour_ranker = Ranker.from_text(files["ranker_behaviour.txt"])
         self.calibration = Calibration.from_json(files["calibration.json"])
+        scope = encoder_scope(
+            manifest.text.fingerprint.encode(),
+            files["tokenizer.json"],
+            settings.model_dump_json().encode(),
+            b"fp32",
+            self.text.encoder.providers[0].encode(),
+        )
+        self.items = LiveItems(
+            self.catalog,
+            Vectors.from_bytes(files["vectors.safetensors"]),
+            self.text,
+            prepare=self._items_changed,
+            scope=scope,
+        )
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:
@@ -65,6 +88,41 @@ class RankingPipeline:
     def providers(self) -> tuple[str, ...]:
         """What the text model really runs on, best first."""
         return tuple(self.text.head.providers)
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of the catalog's rows as of now; take them once, after every row has been looked up."""
+        return self.items.vectors
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns of the item table, with their dtypes."""
+        return self.catalog.items.schema
+
+    @property
+    def pending_texts(self) -> int:
+        """How many texts of changed items wait to be read."""
+        return self.items.reader.pending
+
+    def upsert(self, items: pl.DataFrame, record: Record | None = None) -> int:
+        """Add or replace items, as ``recsys.live_items.LiveItems.upsert``; the next ranking knows them."""
+        return self.items.upsert(items, record)
+
+    def delete(self, item_ids: Iterable[str], record: RecordDeleted | None = None) -> int:
+        """Make items unknown, as ``recsys.live_items.LiveItems.delete``."""
+        return self.items.delete(item_ids, record)
+
+    def keep_vectors(self, path: Path) -> None:
+        """Keep the vectors of texts that the bundle does not have in a file, so that none is ever computed twice.
+
+        Raises:
+            StorageError: the file is something else, or cannot be used.
+        """
+        self.items.reader.keep(path)
+
+    def close(self) -> None:
+        """Stop reading texts in the background; rankings are still answered."""
+        self.items.reader.close()
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
@@ -89,6 +147,9 @@ class RankingPipeline:
             ),
             text_coverage=float(np.mean(~np.isnan(text[:, 0]))) if ids else 1.0,
             unknown_items=tuple(ids[place] for place in np.flatnonzero(lists.item_rows < 0)),
+            items_without_text=tuple(
+                ids[place] for place in np.flatnonzero((lists.item_rows >= 0) & np.isnan(text[:, 0]))
+            ),
             unknown_user=not self.state.knows(request.user_id),
             stage_seconds=watch.seconds,
         )
@@ -104,22 +165,45 @@ class RankingPipeline:
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
     def learn(self, told: Sequence[Logged]) -> None:
-        """Learn from what people did; the next ranking knows it."""
-        self.state.hear(told)
+        """Learn from what people did since the training window; the next ranking knows it."""
+        since = self.manifest.window.last_ts
+        self.state.hear([each for each in told if (each.shown or each.event).ts > since], told[-1].sequence)
+
+    def follow(self, log_name: str, sequence: int) -> None:
+        """Take note of which event log is told of, and from where on."""
+        self.state.follow(log_name, sequence)
+
+    def snapshot(self) -> bytes:
+        """Write down what was learned, and up to where the event log is known."""
+        return self.state.to_bytes()
+
+    def recall(self, snapshot: bytes, log_name: str) -> int:
+        """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
+
+        Raises:
+            BundleError: the snapshot is damaged, or of other features.
+        """
+        return self.state.recall(snapshot, log_name)
+
+    def _items_changed(self) -> None:
+        self.state.items_changed()
 
     def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
         lists = seen.lists
         asked = sorted({query for query in lists.queries if query})
         queries = self.text.encode([ItemText(title=query) for query in asked])
-        query_row = {query: len(self.vectors) + place for place, query in enumerate(asked)}
         history = self._history(seen)
+        attended = self.catalog.current(history.rows)
+        vectors = self.vectors
+        query_row = {query: len(vectors) + place for place, query in enumerate(asked)}
+        items, attended = vectors.with_text(lists.item_rows), vectors.with_text(attended)
         return np.concatenate(
             [
                 self.text.score(
-                    self.vectors,
-                    lists.item_rows[lists.offsets[place] : lists.offsets[place + 1]],
-                    history.rows[place],
+                    vectors,
+                    items[lists.offsets[place] : lists.offsets[place + 1]],
+                    attended[place],
                     history.actions[place],
                     history.ages[place],
                     query=query_row.get(lists.queries[place], -1),
@@ -149,21 +233,30 @@ class RankingPipeline:
 
     def _read(self, request: RankRequest, seen: Context) -> npt.NDArray[np.float32]:
         """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
-        rows = seen.lists.item_rows.copy()
+        lists = seen.lists
+        history = self._history(seen)
+        attended = self.catalog.current(history.rows[0])
+        vectors = self.vectors
+        rows = vectors.with_text(lists.item_rows).copy()
         sent: list[ItemText] = []
-        for place in np.flatnonzero(rows < 0):
+        for place in np.flatnonzero(lists.item_rows < 0):
             text = request.candidates[place].text
             if text is not None:
-                rows[place] = len(self.vectors) + len(sent)
+                rows[place] = len(vectors) + len(sent)
                 sent.append(text)
         query = -1
         if request.query:
-            query = len(self.vectors) + len(sent)
+            query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
-        more = self.text.encode(sent) if sent else None
-        history = self._history(seen)
+        more = self.items.reader.encode(sent) if sent else None
         return self.text.score(
-            self.vectors, rows, history.rows[0], history.actions[0], history.ages[0], query=query, more=more
+            vectors,
+            rows,
+            vectors.with_text(attended),
+            history.actions[0],
+            history.ages[0],
+            query=query,
+            more=more,
         )
 
 

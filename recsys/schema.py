@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsys.errors import InvalidRequest
@@ -49,6 +49,22 @@ class ItemText:
         for name in ("title", "description", "category"):
             check_text(f"the item's {name}", getattr(self, name))
         check_text("the item's tags together", " ".join(self.tags))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An item of the catalog; ``published_us`` in UTC microseconds, 0 when unknown.
+
+    ``attributes`` are further columns of the item table: a number, a boolean, a text, a list of texts, or nothing.
+    """
+
+    item_id: str
+    text: ItemText
+    published_us: int = 0
+    attributes: Mapping[str, float | bool | str | Sequence[str] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_id("an item's item_id", self.item_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +149,17 @@ class RankedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds)."""
+    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
+
+    ``items_without_text`` are candidates of the catalog whose text was not read yet.
+    """
 
     request_id: str
     bundle_id: str
     items: tuple[RankedItem, ...]
     text_coverage: float
     unknown_items: tuple[str, ...] = ()
+    items_without_text: tuple[str, ...] = ()
     unknown_user: bool = False
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 

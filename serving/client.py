@@ -16,6 +16,7 @@ from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
 from serving.convert import info_from_wire, ranking_from_wire, reasons_from_wire, request_to_wire
 from serving.event_client import AsyncEventCalls, EventCalls
 from serving.info import ModelInfo
+from serving.item_calls import AsyncItemCalls, ItemCalls
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 
@@ -50,7 +51,7 @@ class Explanation:
     reasons: Mapping[str, tuple[Reason, ...]]
 
 
-class RankingClient(EventCalls):
+class RankingClient(EventCalls, ItemCalls):
     """Calls one server, from any number of threads; close it, or use it in a ``with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
@@ -115,7 +116,7 @@ class RankingClient(EventCalls):
             raise _as_ours(error, self._address, deadline_s) from None
 
 
-class AsyncRankingClient(AsyncEventCalls):
+class AsyncRankingClient(AsyncEventCalls, AsyncItemCalls):
     """As ``RankingClient``, for one asyncio event loop; close it, or use it in an ``async with`` block."""
 
     def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:

@@ -22,8 +22,9 @@ class ServerConfig(BaseSettings):
     """The registry directory whose current bundle is served."""
 
     data: Path | None = None
-    """The directory where the server keeps what it is told of, and which no other server may use; made if absent.
-    Without one, events are refused. `recsys serve` takes `live` in the registry where nothing else is said."""
+    """The directory where the server keeps what it is told of: events, changed items, the vectors of their texts. No
+    other server may use it; made if absent. Without one, events are refused, and changed items are kept in memory only.
+    `recsys serve` takes `live` in the registry where nothing else is said."""
 
     late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
     """How late an event may be told, in seconds; what happened before is refused."""

@@ -105,6 +105,7 @@ def ranking_to_wire(ranking: Ranking, reasons: Mapping[str, tuple[Reason, ...]],
         bundle_id=ranking.bundle_id,
         text_coverage=ranking.text_coverage,
         unknown_items=ranking.unknown_items,
+        items_without_text=ranking.items_without_text,
         unknown_user=ranking.unknown_user,
         stage_seconds=ranking.stage_seconds,
     )
@@ -126,6 +127,7 @@ def ranking_from_wire(message: pb.RankResponse) -> Ranking:
         ),
         text_coverage=message.text_coverage,
         unknown_items=tuple(message.unknown_items),
+        items_without_text=tuple(message.items_without_text),
         unknown_user=message.unknown_user,
         stage_seconds=dict(message.stage_seconds),
     )

@@ -1,4 +1,4 @@
-"""The directory where one server keeps its event log."""
+"""The directory where one server keeps what it is told of."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from pathlib import Path
 
 from recsys.errors import ConfigError
 from serving.event_log import EventLog
+from serving.item_log import ItemLog
 
-EVENTS = "events.db"
+EVENTS, ITEMS, VECTORS = "events.db", "items.sqlite", "vectors.sqlite"
 
 
 class DataDirectory:
-    """A directory in use by this process alone, and the event log in it; ``close`` gives it back.
+    """A directory in use by this process alone, and the logs of events and of items in it; ``close`` gives it back.
 
     Raises:
         ConfigError: another server uses it, it cannot be written, or what lies in it is no event log.
+        StorageError: the item log cannot be used.
     """
 
     def __init__(self, path: Path, *, late_window_s: float) -> None:
+        self._path = path
+        self.vectors = path / VECTORS
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -28,6 +32,7 @@ class DataDirectory:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.event_log = EventLog(path / EVENTS, late_window_s=late_window_s)
+            self.item_log = ItemLog(path / ITEMS)
         except BlockingIOError:
             os.close(self._lock)
             raise ConfigError(
@@ -37,7 +42,12 @@ class DataDirectory:
             os.close(self._lock)
             raise
 
+    def snapshot(self, bundle_id: str) -> Path:
+        """Name the file of what a bundle's state had learned."""
+        return self._path / f"state-{bundle_id}.safetensors"
+
     def close(self) -> None:
-        """Close the log, then let another server in."""
+        """Close the logs, then let another server in."""
+        self.item_log.close()
         self.event_log.close()
         os.close(self._lock)

@@ -21,3 +21,11 @@ class ModelInfo:
     history_length: int
     providers: tuple[str, ...]
     code_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upserted:
+    """What became of items that were sent: how many are new or changed, and how many texts wait to be read."""
+
+    changed: int
+    pending_texts: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol
 
+import polars as pl
 from pydantic import JsonValue
 
 from recsys.bundle import Manifest, ManifestDraft
@@ -43,8 +45,58 @@ class Model(Protocol):
     def learn(self, told: Sequence[Logged]) -> None:
         """Take note of what the event log tells, in its order; called by one thread at a time, beside ``rank``.
 
-        Everything in the log is told once from its beginning before the first ranking, then what comes in.
+        Everything that it does not know is told once before the first ranking, then what comes in.
         """
+        ...
+
+    def follow(self, log_name: str, sequence: int) -> None:
+        """Take note of which event log it will be told of, and from where on."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Write down what it has learned, and up to where it knows the event log."""
+        ...
+
+    def recall(self, snapshot: bytes, log_name: str) -> int:
+        """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
+
+        Raises:
+            BundleError: the snapshot is damaged, or not of this model.
+        """
+        ...
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns of its item table."""
+        ...
+
+    @property
+    def pending_texts(self) -> int:
+        """How many texts of changed items wait to be read."""
+        ...
+
+    def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], object] | None = None) -> int:
+        """Add or replace items, all or none, and count the changed ones; ``record`` is given those first.
+
+        Raises:
+            InvalidRequest: the items do not fit the item table.
+        """
+        ...
+
+    def delete(self, item_ids: Iterable[str], record: Callable[[list[str]], object] | None = None) -> int:
+        """Make items unknown, and count those that were known; ``record`` is given their ids first."""
+        ...
+
+    def keep_vectors(self, path: Path) -> None:
+        """Keep the vectors of new texts in a file, and look there first.
+
+        Raises:
+            StorageError: the file is something else, or cannot be used.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop what runs in the background; what was ranked can still be ranked."""
         ...
 
 

@@ -19,11 +19,13 @@ from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
 from serving.event_writer import EventWriter
+from serving.item_log import ItemLog
 from serving.load import load_current, warm_up
 from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.restore import keep, restore
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
 
@@ -58,8 +60,6 @@ class RankingServer:
         Raises:
             ConfigError: the address cannot be listened on, or the data directory not be used.
         """
-        if self._config.data is not None:
-            self._data = DataDirectory(self._config.data, late_window_s=self._config.late_window_s)
         self._server = aio.server(
             interceptors=[StatusInterceptor(SERVICE)],
             options=[
@@ -68,6 +68,8 @@ class RankingServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
+        if self._config.data is not None:
+            self._data = DataDirectory(self._config.data, late_window_s=self._config.late_window_s)
         pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -106,6 +108,10 @@ class RankingServer:
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
         await self._server.stop(_FAREWELL_S)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if (model := self._servicer.model) is not None:
+            await asyncio.to_thread(model.close)
+            if self._data is not None and not self.computing:
+                await asyncio.to_thread(keep, model, self._data)
         if not self.computing:
             self._close_data()
         return drained
@@ -139,10 +145,10 @@ class RankingServer:
 
     def _load_warm(self) -> Model:
         model = self._load_model(self._config.registry)
+        warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
         if self._data is not None:
-            for told in self._data.event_log.since(0):
-                model.learn(told)
-        warm_up(model)
+            restore(model, self._data)
+        self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
         return model
 
     def _close_data(self) -> None:

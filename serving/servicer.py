@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from structlog.contextvars import bind_contextvars
 
 from recsys.errors import NotReady
 from recsys.schema import Ranking, RankRequest, Reason
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
+from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
+from serving.item_log import ItemLog
+from serving.item_rows import items_from_wire
 from serving.model import Model, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+
+T = TypeVar("T")
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
 
 
 class RankingServicer(pb_grpc.RankingServiceServicer):
-    """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with."""
+    """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
+
+    ``item_log`` takes every change of the model's items; where it is None, none can be made.
+    """
 
     def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake) -> None:
         self.model: Model | None = None
         self._intake = intake
+        self.item_log: ItemLog | None = None
         self._executor = executor
         self._stopping = False
         self._given_up = False
@@ -57,15 +67,9 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         per_item = reasons_wanted(request)
         asked = request_from_wire(request, now_us=time.time_ns() // 1_000)
         bind_contextvars(request_id=asked.request_id, bundle_id=model.bundle_id, n=len(asked.candidates))
-        job = self._executor.submit(_answer, model, asked, explain=per_item > 0, submitted=time.perf_counter())
-        answer = self._jobs[job] = asyncio.wrap_future(job)
-        job.add_done_callback(self._jobs.pop)
-        try:
-            ranking, reasons = await answer
-        except asyncio.CancelledError:
-            if self._given_up:
-                raise NotReady(_SHUTTING_DOWN) from None
-            raise
+        ranking, reasons = await self._computed(
+            partial(_answer, model, asked, explain=per_item > 0, submitted=time.perf_counter())
+        )
         return ranking_to_wire(ranking, reasons, per_item=per_item)
 
     async def RecordEvents(  # noqa: N802 - gRPC's name
@@ -91,6 +95,47 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     ) -> pb.GetModelInfoResponse:
         """Describe the model."""
         return info_to_wire(describe(self._loaded()))
+
+    async def UpsertItems(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.UpsertItemsRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.UpsertItemsResponse:
+        """Add or replace items."""
+        model, log = self._loaded(), self._items()
+        items = items_from_wire(request, model.item_schema)
+        bind_contextvars(bundle_id=model.bundle_id, n=len(items))
+        changed = await self._computed(partial(model.upsert, items, log.upserted))
+        return pb.UpsertItemsResponse(changed=changed, pending_texts=model.pending_texts)
+
+    async def DeleteItems(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.DeleteItemsRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.DeleteItemsResponse:
+        """Take items out."""
+        model, log = self._loaded(), self._items()
+        ids = ids_from_wire(request)
+        bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
+        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, log.deleted)))
+
+    async def _computed(self, work: Callable[[], T]) -> T:
+        """Have a thread do the work; cancelled, it is not begun, or it is finished for nobody."""
+        job = self._executor.submit(work)
+        answer: asyncio.Future[T] = asyncio.wrap_future(job)
+        self._jobs[job] = answer
+        job.add_done_callback(self._jobs.pop)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if self._given_up:
+                raise NotReady(_SHUTTING_DOWN) from None
+            raise
+
+    def _items(self) -> ItemLog:
+        if self.item_log is None:
+            raise NotReady("no item log is open yet; wait until the health service says SERVING")
+        return self.item_log
 
     def _loaded(self) -> Model:
         if self._stopping:

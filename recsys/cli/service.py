@@ -14,13 +14,13 @@ from recsys.cli.data import JsonOption
 
 def serve(
     registry: Annotated[Path, typer.Argument(help="A registry for its current bundle, or one bundle.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Directory of what the server is told  [default: live in the registry]")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
     threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
     grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Directory for the event log  [default: live in the registry]")
-    ] = None,
     reflection: Annotated[bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: on]")] = None,
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
@@ -28,11 +28,12 @@ def serve(
     from serving.server import run_server  # noqa: PLC0415
 
     given = {
-        "registry": registry, "host": host, "port": port,
-        "threads": threads, "grace_s": grace, "data": data, "reflection": reflection,
+        "registry": registry, "data": data, "host": host, "port": port,
+        "threads": threads, "grace_s": grace, "reflection": reflection,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
-    if config.data is None and (registry / "bundles").is_dir():  # a bundle alone is sealed, so nothing is put into it
+    # A bundle by itself holds nothing but its files, so nothing is put into it.
+    if config.data is None and (registry / "bundles").is_dir():
         config = config.model_copy(update={"data": registry / "live"})
     run_server(config)
 

@@ -24,8 +24,15 @@ class Behaviour(Protocol):
         """Up to where it knows each event log, by the log's name."""
         ...
 
-    def hear(self, told: Sequence[Logged]) -> None:
-        """Learn events in the order in which the log tells them; what was heard before must not be told again."""
+    def follow(self, log_name: str, sequence: int) -> None:
+        """Take note of which event log is told of, and up to where it is known."""
+        ...
+
+    def hear(self, told: Sequence[Logged], sequence: int) -> None:
+        """Learn events in the order in which the log tells them, and know the log up to ``sequence`` then.
+
+        What was heard before must not be told again.
+        """
         ...
 
     def look(self, lists: Lists) -> Context:

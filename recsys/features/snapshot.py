@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,25 +20,46 @@ FORMAT = 3
 _KEYED = ("items", "users", "categories", "surfaces")
 
 
-def dump(tables: Tables, value_keys: Keys, fingerprint: str) -> bytes:
-    """Write what a state has learned."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The tables, the key of each attribute value, the features they were made for, and up to where logs are known."""
+
+    tables: Tables
+    value_keys: Keys
+    fingerprint: str
+    versions: Mapping[str, int]
+
+
+def columns(tables: Tables) -> dict[str, npt.NDArray[Any]]:
+    """Copy everything that a state has learned, by name."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "format": np.array([FORMAT]),
-        "fingerprint": np.frombuffer(fingerprint.encode(), np.uint8),
-        "value_keys": value_keys,
-        "values": tables.values,
-        "places": tables.places,
-        "overall": tables.overall,
+        "values": tables.values.copy(),
+        "places": tables.places.copy(),
+        "overall": tables.overall.copy(),
     }
     for table_name in _KEYED:
         table: Items | Users | Keyed = getattr(tables, table_name)
         used = int(table.used[0])
-        arrays |= {f"{table_name}.{name}": column[:used] for name, column in columns_of(table).items()}
-    return bytes(save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+        arrays |= {f"{table_name}.{name}": column[:used].copy() for name, column in columns_of(table).items()}
+    return arrays
 
 
-def load(data: bytes) -> tuple[Tables, Keys, str]:
-    """Read the tables, the key of each attribute value, and the fingerprint of the features they were made for.
+def dump(
+    copied: Mapping[str, npt.NDArray[Any]], value_keys: Keys, fingerprint: str, versions: Mapping[str, int]
+) -> bytes:
+    """Write what ``columns`` has copied."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "format": np.array([FORMAT]),
+        "fingerprint": _text(fingerprint),
+        "value_keys": value_keys,
+        "logs": _text("\n".join(versions)),
+        "sequences": np.array(list(versions.values()), np.int64),
+    }
+    return bytes(save_tensors({**copied, **arrays}))
+
+
+def load(data: bytes) -> Snapshot:
+    """Read what ``dump`` wrote.
 
     Raises:
         BundleError: this is no snapshot, or one of another format.
@@ -57,9 +80,19 @@ def load(data: bytes) -> tuple[Tables, Keys, str]:
             _fill(table, arrays, name, used)
             table.used[0] = used
             filled[name] = _indexed(table)
-        return tables._replace(**filled), arrays["value_keys"], arrays["fingerprint"].tobytes().decode()
+        logs = arrays["logs"].tobytes().decode().split("\n")
+        return Snapshot(
+            tables=tables._replace(**filled),
+            value_keys=arrays["value_keys"],
+            fingerprint=arrays["fingerprint"].tobytes().decode(),
+            versions=dict(zip(logs, arrays["sequences"].tolist(), strict=False)),
+        )
     except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise BundleError(f"the feature state is damaged ({error}); publish the bundle again") from error
+
+
+def _text(text: str) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _fill(table: Items | Users | Keyed, arrays: dict[str, npt.NDArray[Any]], name: str, used: int) -> None:

@@ -81,14 +81,18 @@ class FeatureState:
         """Up to where the event log is known, by its name; empty before a log is followed."""
         return {self.log_name: self.heard} if self.log_name else {}
 
-    def hear(self, told: Sequence[Logged]) -> None:
-        """Learn events as the log tells them."""
-        if told:
-            operations = event_operations(self, self.catalog, told)
-            with self._lock:
-                self._make_room(operations)
-                learn(self._tables, self._learnable, operations, 0, operations.kind.size, self._most_users)
-                self.heard = told[-1].sequence
+    def follow(self, log_name: str, sequence: int) -> None:
+        """Take note of which event log is told of, and up to where it is known."""
+        with self._lock:
+            self.log_name, self.heard = log_name, sequence
+
+    def hear(self, told: Sequence[Logged], sequence: int) -> None:
+        """Learn events as the log tells them, and know the log up to ``sequence`` then."""
+        operations = event_operations(self, self.catalog, told)
+        with self._lock:
+            self._make_room(operations)
+            learn(self._tables, self._learnable, operations, 0, operations.kind.size, self._most_users)
+            self.heard = sequence
 
     def learn_and_look(
         self, told: Operations, lists: Lists, before: Ints, first: int = 0, last: int | None = None
@@ -190,8 +194,26 @@ class FeatureState:
 
     def to_bytes(self) -> bytes:
         """Write a snapshot: safetensors, no pickle."""
-        with self._lock:
-            return snapshot.dump(self._tables, self._facts.values.keys(), self.feature_set.fingerprint)
+        with self._lock:  # copied, because writing down takes far longer than copying
+            columns = snapshot.columns(self._tables)
+            versions = self.versions
+        return snapshot.dump(columns, self._facts.values.keys(), self.feature_set.fingerprint, versions)
+
+    def recall(self, data: bytes, log_name: str) -> int:
+        """Take over a snapshot of a state that followed an event log, and return up to where it knows that log.
+
+        Returns:
+            0, and nothing is taken over, if the snapshot is about another log.
+
+        Raises:
+            BundleError: the snapshot is damaged, or of other features.
+        """
+        read = snapshot.load(data)
+        self._check(read.fingerprint)
+        if log_name not in read.versions:
+            return 0
+        self.restore(read.tables, read.value_keys)
+        return read.versions[log_name]
 
     @classmethod
     def from_bytes(cls, data: bytes, catalog: Catalog, *, most_users: int = MOST_USERS) -> Self:
@@ -200,15 +222,10 @@ class FeatureState:
         Raises:
             BundleError: the snapshot is damaged, or its features are not those of this catalog and this build.
         """
-        tables, value_keys, written = snapshot.load(data)
-        features = FeatureSet(catalog)
-        if written != features.fingerprint:
-            raise BundleError(
-                f"the feature state was built for features {written}, this catalog and build have "
-                f"{features.fingerprint}; use the item table and the version it was built with, or train again"
-            )
-        state = cls(catalog, features=features, most_users=most_users)
-        state.restore(tables, value_keys)
+        read = snapshot.load(data)
+        state = cls(catalog, most_users=most_users)
+        state._check(read.fingerprint)
+        state.restore(read.tables, read.value_keys)
         return state
 
     def fresh(self) -> FeatureState:
@@ -226,6 +243,13 @@ class FeatureState:
         with self._lock:
             self._tables = tables._replace(values=values)
             self._read_catalog(0)
+
+    def _check(self, written: str) -> None:
+        if written != self.feature_set.fingerprint:
+            raise BundleError(
+                f"the feature state was built for features {written}, this catalog and build have "
+                f"{self.feature_set.fingerprint}; use the item table and the version it was built with, or train again"
+            )
 
     def _make_room(self, told: Operations) -> None:
         users = self._tables.users

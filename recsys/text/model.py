@@ -21,10 +21,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
-    """Unit vectors [I, D] and item-only click logits [I] of I texts."""
+    """Unit vectors [I, D] and item-only click logits [I] of I texts; ``read`` [I] is False where one is still to come.
+
+    None stands for all of them being there.
+    """
 
     vectors: Floats
     item_logits: Floats
+    read: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Count the texts."""
@@ -46,6 +50,12 @@ class Vectors:
             return cls(vectors=tensors["vectors"], item_logits=tensors["item_logits"])
         except Exception as error:  # safetensors raises its own and KeyError alike
             raise BundleError("vectors.safetensors cannot be read; train and publish the bundle again") from error
+
+    def with_text(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return the rows [n] of texts that have been read, -1 in place of the others; all lie below ``len(self)``."""
+        if self.read is None or not len(self):
+            return rows
+        return np.where(self.read[np.maximum(rows, 0)], rows, np.int32(-1))
 
     def at(self, rows: npt.NDArray[np.integer], more: Vectors | None = None) -> tuple[Floats, Floats]:
         """Gather some rows [n]: vectors [n, D] and logits [n]; rows from ``len(self)`` on are those of ``more``."""

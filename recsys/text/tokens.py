@@ -106,12 +106,10 @@ class ItemTokenizer:
 
     def encode(self, texts: Sequence[ItemText]) -> Tokens:
         """Tokenize texts: ``[CLS] title [SEP] description [SEP] category and tags [SEP]``, absent fields left out."""
+        read = [self.fields(text) for text in texts]
         columns = [
-            self._field([text.title for text in texts], self.settings.title_tokens),
-            self._field([text.description for text in texts], self.settings.description_tokens),
-            self._field(
-                [", ".join(filter(None, (text.category, *text.tags))) for text in texts], self.settings.category_tokens
-            ),
+            self._field([fields[place] for fields in read], budget)
+            for place, budget in enumerate(self.settings.budgets)
         ]
         ids: list[int] = []
         fields: list[int] = []
@@ -129,9 +127,13 @@ class ItemTokenizer:
             ids=np.array(ids, np.int32), fields=np.array(fields, np.int8), offsets=np.array(offsets, np.int64)
         )
 
+    def fields(self, text: ItemText) -> tuple[str, ...]:
+        """Return what is read of a text, in the order of ``FIELDS``: texts that agree in it have the same tokens."""
+        said = (text.title, text.description, ", ".join(filter(None, (text.category, *text.tags))))
+        # About eight characters a word piece is plenty; cutting first keeps hostile texts linear in cost.
+        return tuple(field[: 16 * budget] for field, budget in zip(said, self.settings.budgets, strict=True))
+
     def _field(self, texts: list[str], budget: int) -> list[list[int]]:
         if budget == 0:
             return [[] for _ in texts]
-        # About eight characters a word piece is plenty; cutting first keeps hostile texts linear in cost.
-        cut = [text[: 16 * budget] for text in texts]
-        return [e.ids[:budget] for e in self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)]
+        return [e.ids[:budget] for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

@@ -27,6 +27,7 @@ class Running:
     address: str
     model: Any
     jobs: Mapping[Any, Any]
+    servicer: Any
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,7 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
     server = RankingServer(config, lambda _: model)
     wait(server.start())
     wait(server.load())
-    yield Running(server.address, model, server._servicer._jobs)
+    yield Running(server.address, model, server._servicer._jobs, server._servicer)
     assert wait(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)

@@ -1,8 +1,8 @@
 """A model whose answers are obvious, so that the server's own behaviour can be tested; also a script that serves it.
 
-An item's score is the length of its id. The request's surface says what else happens: "slow" computes for as many
-seconds as the query says, "held" computes until it is released, "broken" raises an error that quotes the user. Ids that
-begin with "new" are unknown.
+An item's score is the length of its id. The texts of items that are called "unread" are never read. The request's
+surface says what else happens: "slow" computes for as many seconds as the query says, "held" computes until it is
+released, "broken" raises an error that quotes the user. Ids that begin with "new" are unknown until they are added.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import structlog
 
 from recsys.bundle import REQUIRED_FILES, FileEntry, GoldenRequest, Manifest, TextModel, TextVariant, TrainingWindow
+from recsys.catalog import Catalog
+from recsys.dataset.columns import ITEMS
 from recsys.events import Logged
 from recsys.schema import Candidate, RankedItem, Ranking, RankRequest, Reason
 
@@ -27,6 +30,17 @@ GOLDEN = GoldenRequest(
     ),
     scores={"a": 1.0, "bbb": 3.0},
     order=("bbb", "a"),
+)
+
+SCHEMA = pl.Schema(
+    {
+        **{column.name: column.dtype for column in ITEMS},
+        "price": pl.Float64(),
+        "pages": pl.Int64(),
+        "signed": pl.Boolean(),
+        "brand": pl.String(),
+        "colours": pl.List(pl.String()),
+    }
 )
 
 
@@ -61,6 +75,9 @@ class LengthModel:
         self.asked: list[RankRequest] = []
         self.learned: list[Logged] = []
         self.release = threading.Event()
+        self.catalog = Catalog(pl.DataFrame(schema=SCHEMA))
+        self.closed = False
+        self._changing = threading.Lock()
 
     def rank(self, request: RankRequest) -> Ranking:
         self.asked.append(request)
@@ -71,7 +88,7 @@ class LengthModel:
             self.release.wait(30)
         if request.surface == "broken":
             raise KeyError(f"the secret of {request.user_id}")
-        ids = [candidate.item_id for candidate in request.candidates]
+        ids, unread = [candidate.item_id for candidate in request.candidates], self._unread()
         best_first = sorted(ids, key=lambda item_id: (-len(item_id), item_id))
         return Ranking(
             request_id=request.request_id,
@@ -81,13 +98,25 @@ class LengthModel:
                 for item_id in best_first[: request.top_k or None]
             ),
             text_coverage=1.0,
-            unknown_items=tuple(item_id for item_id in ids if item_id.startswith("new")),
+            unknown_items=tuple(
+                item_id for item_id in ids if item_id.startswith("new") and self.catalog.rows([item_id])[0] < 0
+            ),
+            items_without_text=tuple(item_id for item_id in ids if item_id in unread),
             unknown_user=not request.user_id,
             stage_seconds={"trees": 0.25},
         )
 
     def learn(self, told: Sequence[Logged]) -> None:
         self.learned += told
+
+    def follow(self, log_name: str, sequence: int) -> None:
+        self.followed = (log_name, sequence)
+
+    def snapshot(self) -> bytes:
+        return b"nothing"
+
+    def recall(self, snapshot: bytes, log_name: str) -> int:  # noqa: ARG002
+        return 0
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         return {
@@ -97,6 +126,42 @@ class LengthModel:
             )
             for candidate in request.candidates
         }
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        return SCHEMA
+
+    @property
+    def pending_texts(self) -> int:
+        return len(self._unread())
+
+    def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], object] | None = None) -> int:
+        with self._changing:
+            changes = self.catalog.changes(items)
+            if record is not None and len(changes):
+                record(changes)
+            self.catalog.publish(self.catalog.append(changes))
+            return len(changes)
+
+    def delete(self, item_ids: Iterable[str], record: Callable[[list[str]], object] | None = None) -> int:
+        with self._changing:
+            known = [item_id for item_id in dict.fromkeys(item_ids) if self.catalog.rows([item_id])[0] >= 0]
+            if record is not None and known:
+                record(known)
+            return self.catalog.delete(known)
+
+    def keep_vectors(self, path: Path) -> None:
+        """Has none."""
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _unread(self) -> set[str]:
+        ids = set(self.catalog.ids)
+        rows = self.catalog.rows(ids)
+        there = rows[rows >= 0].tolist()
+        texts = self.catalog.texts(there)
+        return {self.catalog.ids[row] for row, text in zip(there, texts, strict=True) if text.title == "unread"}
 
 
 def load(_registry: Path) -> LengthModel:

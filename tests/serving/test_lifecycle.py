@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from recsys.errors import BundleError, ConfigError, NotReady, RecsysError
@@ -23,6 +25,13 @@ from serving.server import RankingServer, run_server
 
 SCRIPT = Path(__file__).with_name("length_model.py")
 ANY_PORT = ServerConfig(registry=Path("unused"), port=0, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _defaults() -> Iterator[None]:
+    """Undo what ``run_server`` makes of the log, or later tests could not look into it."""
+    yield
+    structlog.reset_defaults()
 
 
 class Process:

@@ -26,12 +26,14 @@ def pipeline(tiny_bundle: Path) -> RankingPipeline:
 
 
 @pytest.fixture(scope="module")
-def whole_client(tiny_registry: Path) -> Iterator[RankingClient]:
+def whole_client(tiny_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankingClient]:
     """A client of a server that verified, loaded and warmed the registry's bundle."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = RankingServer(ServerConfig(registry=tiny_registry, port=0, threads=2))
+    server = RankingServer(
+        ServerConfig(registry=tiny_registry, data=tmp_path_factory.mktemp("live"), port=0, threads=2)
+    )
     for step in (server.start, server.load):
         asyncio.run_coroutine_threadsafe(step(), loop).result(120)
     with RankingClient(server.address, deadline_s=30) as client:

@@ -110,11 +110,11 @@ def _online(blank: FeatureState, lines: list[Line]) -> list[Any]:
     answers = []
     for line in lines:
         if isinstance(line, Logged):
-            state.hear([line])
+            state.hear([line], line.sequence)
         elif line == "restart":
-            tables, value_keys, _ = load(state.to_bytes())
+            read = load(state.to_bytes())
             state = blank.fresh()
-            state.restore(tables, value_keys)
+            state.restore(read.tables, read.value_keys)
         else:
             answers += [state.look(_question(catalog, int(line), user)) for user in USERS]
     return answers

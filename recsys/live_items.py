@@ -1,0 +1,80 @@
+"""The items of a bundle while they change: a new row has all that belongs to it before an id leads to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+import polars as pl
+
+from recsys.catalog import Catalog
+from recsys.text.live_vectors import LiveVectors
+from recsys.text.model import TextModel, Vectors
+from recsys.text.reader import TextReader
+
+Record = Callable[[pl.DataFrame], object]
+RecordDeleted = Callable[[list[str]], object]
+
+
+class LiveItems:
+    """A catalog and the vectors of its texts; any number of threads read, and one after the other changes items.
+
+    ``prepare`` is called when the catalog has new rows, before an id leads to them; ``scope`` is ``TextReader``'s.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        vectors: Vectors,
+        text: TextModel,
+        *,
+        prepare: Callable[[], None],
+        scope: bytes,
+    ) -> None:
+        self.catalog = catalog
+        self._vectors = LiveVectors(vectors)
+        self.reader = TextReader(text, catalog, self._vectors, scope)
+        self._prepare = prepare
+        self._changing = threading.Lock()
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of the catalog's rows as of now; take them once, after every row has been looked up."""
+        return self._vectors.now
+
+    def upsert(self, items: pl.DataFrame, record: Record | None = None) -> int:
+        """Add items, or replace what is known of them, and count those that are new or changed.
+
+        Args:
+            items: item_id, title, and further columns of the item table; absent ones take their defaults.
+            record: is given the rows that have changed, before anything does; if it raises, nothing has changed.
+
+        Raises:
+            InvalidRequest: the items do not fit the item table; nothing has changed.
+        """
+        with self._changing:
+            changes = self.catalog.changes(items)
+            if changes.is_empty():
+                return 0
+            if record is not None:
+                record(changes)
+            before = self.catalog.rows(changes["item_id"].to_list())
+            self.reader.remember(before[before >= 0])
+            rows = self.catalog.append(changes)
+            self._vectors.grow(len(self.catalog))
+            waiting = self.reader.place(rows)
+            self._prepare()
+            self.catalog.publish(rows)  # last: whoever finds a row finds all that belongs to it
+            self.reader.read(waiting)
+        return len(rows)
+
+    def delete(self, item_ids: Iterable[str], record: RecordDeleted | None = None) -> int:
+        """Make items unknown, and count those that were known; ``record`` is given their ids first."""
+        with self._changing:
+            ids = list(dict.fromkeys(item_ids))
+            rows = self.catalog.rows(ids)
+            known = [item_id for item_id, row in zip(ids, rows, strict=True) if row >= 0]
+            if known and record is not None:
+                record(known)
+            self.reader.remember(rows[rows >= 0])
+            return self.catalog.delete(known)

@@ -1,0 +1,77 @@
+"""Brings a bundle's items to where the item log says they are; a bundle may have other columns than the log's items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import polars as pl
+import structlog
+
+from recsys.errors import InvalidRequest
+from serving.item_log import ItemChange, ItemLog
+from serving.model import Model
+
+_PART = 1_000
+
+_log = structlog.get_logger()
+
+
+def replay_items(log: ItemLog, model: Model) -> None:
+    """Apply the newest change of every item that ever changed.
+
+    Columns that the model does not have, or has in another kind, are left out; an item that it refuses all the same is
+    left as the bundle has it. Both are logged.
+    """
+    changes, left_out = log.current(), set[str]()
+    while part := list(islice(changes, _PART)):
+        model.delete([change.item_id for change in part if change.columns is None])
+        upserted = [change for change in part if change.columns is not None]
+        left_out |= _left_out(upserted, model.item_schema)
+        try:
+            model.upsert(_frame(upserted, model.item_schema))
+        except InvalidRequest:
+            for change in upserted:
+                _replay_one(change, model)
+    if left_out:
+        _log.warning("item columns left out", columns=sorted(left_out))
+
+
+def _replay_one(change: ItemChange, model: Model) -> None:
+    try:
+        model.upsert(_frame([change], model.item_schema))
+    except InvalidRequest:
+        _log.error("item change left out", sequence=change.sequence)  # its message would quote the item
+
+
+def _frame(changes: Sequence[ItemChange], schema: pl.Schema) -> pl.DataFrame:
+    columns = [pl.Series("item_id", [change.item_id for change in changes], dtype=pl.String)]
+    for name, dtype in schema.items():
+        if name != "item_id":
+            values = [(change.columns or {}).get(name) for change in changes]
+            fitting = [value if _fits(value, dtype) else None for value in values]
+            columns.append(pl.Series(name, fitting, dtype=pl.Int64 if dtype.is_temporal() else dtype, strict=False))
+    return pl.DataFrame(columns).cast({name: dtype for name, dtype in schema.items() if dtype.is_temporal()})
+
+
+def _left_out(changes: Sequence[ItemChange], schema: pl.Schema) -> set[str]:
+    return {
+        name
+        for change in changes
+        for name, value in (change.columns or {}).items()
+        if value is not None and (name not in schema or not _fits(value, schema[name]))
+    }
+
+
+def _fits(value: Any, dtype: pl.DataType) -> bool:
+    """Tell whether a JSON value is one of a column, or nothing."""
+    if value is None:
+        return True
+    if dtype == pl.Boolean:
+        return isinstance(value, bool)
+    if dtype.is_integer() or dtype.is_temporal():
+        return not isinstance(value, bool) and isinstance(value, int | float) and value == int(value)
+    if dtype.is_float():
+        return not isinstance(value, bool) and isinstance(value, int | float)
+    return isinstance(value, list if isinstance(dtype, pl.List) else str)

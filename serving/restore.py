@@ -1,0 +1,51 @@
+"""Brings a freshly loaded model to where the server's own files say it was, and keeps a snapshot of what it learned."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import structlog
+
+from recsys.errors import BundleError
+from recsys.files import write_file
+from serving.data_directory import DataDirectory
+from serving.item_replay import replay_items
+from serving.model import Model
+
+_log = structlog.get_logger()
+
+
+def restore(model: Model, data: DataDirectory) -> None:
+    """Apply the changes of items, the snapshot that fits the bundle, and the events that came after it."""
+    began = time.perf_counter()
+    model.keep_vectors(data.vectors)
+    replay_items(data.item_log, model)
+    log = data.event_log
+    known = _recall(model, data.snapshot(model.bundle_id), log.name)
+    model.follow(log.name, known)
+    events = 0
+    for told in log.since(known):
+        model.learn(told)
+        events += len(told)
+    _log.info("restored", snapshot=known, events=events, seconds=round(time.perf_counter() - began, 3))
+
+
+def keep(model: Model, data: DataDirectory) -> None:
+    """Write a snapshot, from which the next start goes on; older bundles' ones are removed."""
+    written = data.snapshot(model.bundle_id)
+    write_file(written, model.snapshot())
+    for path in written.parent.glob("state-*.safetensors"):
+        if path != written:
+            path.unlink(missing_ok=True)
+
+
+def _recall(model: Model, snapshot: Path, log_name: str) -> int:
+    """Take over a snapshot, and return up to where it knows the log; 0 without a snapshot that fits."""
+    try:
+        return model.recall(snapshot.read_bytes(), log_name)
+    except FileNotFoundError:
+        return 0
+    except BundleError as error:
+        _log.warning("snapshot left out", reason=str(error))
+        return 0
