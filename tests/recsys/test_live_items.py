@@ -88,7 +88,7 @@ def rank(pipeline: RankingPipeline, *candidates: str | Candidate, **fields: Any)
 
 def outputs(pipeline: RankingPipeline, *item_ids: str, **fields: Any) -> np.ndarray:
     request = ask(pipeline, *item_ids, **fields)
-    return pipeline._read(request, Lists.from_request(request, pipeline.catalog))
+    return pipeline._read(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
 
 
 def vector(pipeline: RankingPipeline, item_id: str) -> bytes:
@@ -213,13 +213,13 @@ def test_a_history_is_read_as_its_items_are_now(pipeline: RankingPipeline) -> No
     first, second, *candidates = pipeline.catalog.ids[:6]
     clicked = (HistoryEntry(item_id=first, ts=1), HistoryEntry(item_id=second, ts=2))
     request = ask(pipeline, *candidates, history=clicked)
-    lists = Lists.from_request(request, pipeline.catalog)  # looked up before the items change
+    seen = pipeline.state.look(Lists.from_request(request, pipeline.catalog))  # before the items change
     pipeline.upsert(frame({"item_id": first, "title": "A lamp for the desk"}))
     pipeline.delete([second])
     finish(pipeline)
 
     now = outputs(pipeline, *candidates, history=(HistoryEntry(item_id=first, ts=1),))
-    assert pipeline._read(request, lists).tobytes() == now.tobytes()
+    assert pipeline._read(request, seen).tobytes() == now.tobytes()
 
 
 def test_a_change_that_the_text_does_not_show_is_not_read_again(pipeline: RankingPipeline) -> None:

@@ -53,7 +53,7 @@ def test_windows_forget(state: FeatureState, ask: Callable[..., Lists]) -> None:
 
     # shown at hours 0, 1 and 30, on May 1 and 2; hour 170 is on May 8, whose seven days begin with May 2
     assert at == {"item_views": 3.0, "item_views_7d": 1.0}
-    assert _figure(state, ask("cat", 25, ["tea", "pot"]), "item_views_24h") == [1.0, 1.0]
+    assert _figure(state, ask("cat", 24.5, ["tea", "pot"]), "item_views_24h") == [1.0, 1.0]
 
 
 def test_few_views_draw_a_rate_towards_everybodys(state: FeatureState, ask: Callable[..., Lists]) -> None:
