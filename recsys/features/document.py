@@ -16,11 +16,11 @@ _HEAD = """# Features
 
 Made from the declarations in `recsys/features/`; do not edit, run `make docs`.
 
-A feature is declared once, as a name, a sentence and a function of what the state knows (`recsys/features/feature.py`).
-It is executed twice: offline, where `recsys.features.replay` streams a log through a state and answers every list of the
-log as of its own moment; and online, where the same state hears events as they come in and answers requests. Both go
-through the same compiled loops (`learn.py`, `look.py`), and a property test compares both with a plain recount of the
-log (`tests/recsys/features/test_parity.py`).
+A feature is declared once, as a name, a sentence and a function of what the state knows
+(`recsys/features/feature.py`). It is executed twice: offline, where `recsys.features.replay` streams a log through a
+state and answers every list of the log as of its own moment; and online, where the same state hears events as they come
+in and answers requests. Both go through the same compiled loops (`learn.py`, `look.py`), and a property test compares
+both with a plain recount of the log (`tests/recsys/features/test_parity.py`).
 
 "z" marks the features whose z-score within the list is a feature too, `NAME@z`; "past" those that rest on what people
 did, and are therefore missing where nobody has done anything or the counters are too old. Version {version}.
