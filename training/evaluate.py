@@ -57,9 +57,7 @@ def evaluate(
     scorer = LogScorer(pipeline, dataset, lists, passes=1 + len(CIRCUMSTANCES), progress=progress)
     scores = scorer.scores(lists.ts)
     probability = scores.pop("probability")
-    scores |= _baselines(dataset, test, seed)
-    if cross_encoder is not None:
-        scores["cross_encoder"] = cross_encoder
+    scores |= _baselines(dataset, test, seed) | ({} if cross_encoder is None else {"cross_encoder": cross_encoder})
     judged = {method: list_metrics(values, clicked, lists.offsets) for method, values in scores.items()}
     kept = judged["random"].kept
     users = _user_numbers(test)[kept]

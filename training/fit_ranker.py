@@ -128,7 +128,8 @@ def _with_gaps(
     if outages is not None:
         rows = lists.rows_of(outages.numbers)
         text[rows], behaviour[rows] = outages.text, outages.behaviour
-    lost = np.random.default_rng(config.seed).random(len(lists)) < config.text_dropout
+    # A stream of its own: the draw of the outages would take the text from the very lists that have nothing else.
+    lost = np.random.default_rng([config.seed, 1]).random(len(lists)) < config.text_dropout
     text[lost[lists.list_of_row]] = np.nan
     return text, behaviour
 

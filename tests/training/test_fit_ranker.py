@@ -12,8 +12,8 @@ from recsys.features import assemble, column_names
 from recsys.lists import Lists
 from recsys.metrics import list_metrics
 from recsys.ranker import Ranker
-from training.fit_ranker import FittedRanker, RankerConfig, TextScores, check_out_of_time, fit_ranker
-from training.outages import OutageRows
+from training.fit_ranker import FittedRanker, RankerConfig, TextScores, _with_gaps, check_out_of_time, fit_ranker
+from training.outages import OutageRows, draw_outages
 
 LISTS, LENGTH = 300, 8
 NAMES = ("item_rate", "price", "item_views", "item_clicks")
@@ -158,6 +158,23 @@ def test_a_ranker_that_practised_with_gaps_bears_them_better(gap: str) -> None:
         auc[name] = list_metrics(scores, CLICKED, _lists().offsets).means()["auc"]
 
     assert auc["practised"] > auc["never"] + 0.005
+
+
+def test_lists_that_lose_everything_heard_keep_their_text_as_often_as_others() -> None:
+    """Or the ranker would never practise what is left: the text alone."""
+    lists, config = _lists(), SMALL.model_copy(update={"text_dropout": 0.3, "counter_dropout": 0.3})
+    drawn = draw_outages(lists.ts, config)
+    outages = OutageRows(
+        numbers=drawn.numbers,
+        behaviour=BEHAVIOUR[lists.rows_of(drawn.numbers)],
+        text=TEXT[lists.rows_of(drawn.numbers)],
+    )
+
+    text, _ = _with_gaps(TEXT, BEHAVIOUR, lists, outages, config)
+    lost = np.isnan(text[lists.offsets[:-1], 0])
+
+    assert lost.mean() == pytest.approx(0.3, abs=0.06)
+    assert lost[drawn.numbers].mean() == pytest.approx(0.3, abs=0.1)
 
 
 def test_a_log_without_any_text_score_gives_a_ranker_too() -> None:
