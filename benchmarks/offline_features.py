@@ -162,8 +162,8 @@ def in_duckdb(log: pl.DataFrame) -> float:
             began = time.perf_counter()
             base.execute(f"CREATE TABLE rows AS SELECT * FROM '{file}'")  # noqa: S608 - our own file
             base.execute(
-                "CREATE TABLE sums AS SELECT item_ids, ts, sum(count(*)) OVER w AS views, sum(sum(clicked::INT)) OVER w "
-                "AS clicks FROM rows GROUP BY item_ids, ts WINDOW w AS (PARTITION BY item_ids ORDER BY ts)"
+                "CREATE TABLE sums AS SELECT item_ids, ts, sum(count(*)) OVER w AS views, "
+                "sum(sum(clicked::INT)) OVER w AS clicks FROM rows GROUP BY item_ids, ts WINDOW w AS (PARTITION BY item_ids ORDER BY ts)"
             )
             base.execute(f"CREATE TABLE found AS SELECT r.row, {', '.join(columns)} FROM rows r {' '.join(joins)}")  # noqa: S608
             return rows.height / (time.perf_counter() - began)

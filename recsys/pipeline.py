@@ -133,7 +133,7 @@ class RankingPipeline:
         watch.stop("features")
         text = self._read(request, seen)
         watch.stop("text")
-        scores = self.ranker.predict(assemble(text, behaviour, lists.offsets))
+        scores = self.ranker.predict(assemble(text, behaviour, lists.offsets, self.state.feature_set.names))
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
         ids = [candidate.item_id for candidate in request.candidates]
@@ -160,7 +160,8 @@ class RankingPipeline:
         if not request.candidates:
             return {}
         seen = self.state.look(lists)
-        table = assemble(self._read(request, seen), self.state.feature_set.table(seen), lists.offsets)
+        features = self.state.feature_set
+        table = assemble(self._read(request, seen), features.table(seen), lists.offsets, features.names)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
@@ -220,7 +221,7 @@ class RankingPipeline:
             By method, one score per item [R]: ``full``, ``text_only``, ``behaviour_only``, and full's ``probability``.
         """
         text, behaviour = self.text_outputs(seen), self.state.feature_set.table(seen)
-        full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets))
+        full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets, self.state.feature_set.names))
         return {
             "full": full,
             "text_only": text[:, 0].astype(np.float64),
