@@ -17,9 +17,10 @@ from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, Histories, assemble, histories
+from recsys.features.behaviour import Behaviour
 from recsys.lists import Lists
 from recsys.ranker import Ranker
-from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
+from recsys.schema import NO_STATE, ItemText, RankedItem, Ranking, RankRequest, Reason
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
@@ -37,7 +38,8 @@ class RankingPipeline:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
-        self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
+        # The bundle's own; where servers share one, what takes its place.
+        self.state: Behaviour = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
         self.vectors = Vectors.from_bytes(files["vectors.safetensors"])
         settings = TextSettings.model_validate(manifest.text.tokenizer)
@@ -88,8 +90,10 @@ class RankingPipeline:
             ),
             text_coverage=float(np.mean(~np.isnan(text[:, 0]))) if ids else 1.0,
             unknown_items=tuple(ids[place] for place in np.flatnonzero(lists.item_rows < 0)),
-            unknown_user=not self.state.knows(request.user_id),
+            unknown_user=not bool(seen.known_users[0]),
             stage_seconds=watch.seconds,
+            degraded=(NO_STATE,) if seen.missing else (),
+            state_versions=seen.versions,
         )
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:

@@ -131,9 +131,17 @@ class RankedItem:
             raise ValueError(f"score of {self.item_id} is not finite")
 
 
+# What an answer may have to do without: the shared state, so that nothing of what people did is known.
+NO_STATE = "no_state"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds)."""
+    """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
+
+    ``degraded`` names what the answer had to do without (``NO_STATE``); ``state_versions`` says up to where it knows
+    each event log, by the log's name.
+    """
 
     request_id: str
     bundle_id: str
@@ -142,6 +150,8 @@ class Ranking:
     unknown_items: tuple[str, ...] = ()
     unknown_user: bool = False
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    degraded: tuple[str, ...] = ()
+    state_versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,12 +31,9 @@ class Behaviour(Protocol):
     def look(self, lists: Lists) -> Context:
         """Return what is known of users and candidates now, each list at its own moment.
 
-        The context says up to where it knows the logs, and whether the store did not answer (``Context.missing``).
+        The context says up to where it knows the logs, which users it knows, and whether the store did not answer
+        (``Context.missing``).
         """
-        ...
-
-    def knows(self, user_id: str) -> bool:
-        """Tell whether anything was ever learned of this user."""
         ...
 
     def items_changed(self) -> None:

@@ -141,7 +141,8 @@ class FeatureState:
         with self._lock:
             look_all(self._tables, self._learnable, asked, seen)
             versions = self.versions
-        return Context.of(lists, seen, self._facts, versions)
+            known = find_all(self._tables.users.cells, self._tables.users.slots, asked.user) >= 0
+        return Context.of(lists, seen, self._facts, versions, known_users=known)
 
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
         """Return the features of each candidate; shape [R, F]."""
