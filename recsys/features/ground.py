@@ -21,11 +21,14 @@ class Touched(NamedTuple):
 
 
 class Ground:
-    """The catalog's facts, every category under a number of its own; rows that the catalog gains are read later."""
+    """The catalog's facts, every category under a number of its own; may be asked while it reads further rows.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Whoever shares ``facts`` must leave reading to this.
+    """
+
+    def __init__(self, catalog: Catalog, facts: CatalogFacts) -> None:
         self.catalog = catalog
-        self.facts = CatalogFacts(catalog)
+        self.facts = facts
         self.value_keys = self.facts.values.keys()
         self.category_keys: Keys = np.zeros(0, np.int64)
         self._number: dict[int, int] = {}
@@ -37,6 +40,10 @@ class Ground:
         old = self.facts.rows
         self.facts.read(self.catalog)
         self._read(old)
+
+    def category_numbers(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """Return the numbers of categories that some items have."""
+        return np.array([self._number[key] for key in keys.tolist()], np.intp)
 
     def touched(self, rows: npt.NDArray[np.integer]) -> Touched:
         """Say which categories and values catalog rows have; unknown rows (-1) have none."""

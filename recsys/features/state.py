@@ -178,6 +178,11 @@ class FeatureState:
     # -- size, snapshot
 
     @property
+    def facts(self) -> CatalogFacts:
+        """What the catalog says; the codes of values are those of the items that it began with."""
+        return self._facts
+
+    @property
     def bytes_by_table(self) -> dict[str, tuple[int, int]]:
         """Return how many rows each table holds, and how many bytes a row takes."""
         tables = self._tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from secrets import token_bytes
 from typing import Any
 
@@ -12,12 +13,12 @@ import structlog
 
 from recsys.features import snapshot
 from recsys.features.ground import Ground
-from recsys.features.keys import Keys
-from recsys.features.rows import layout, to_rows
+from recsys.features.rows import Rows, layout, to_rows
 from recsys.features.state import FeatureState
-from serving.shared_state.link import Link, NoState, Script
-from serving.shared_state.rows import LETTERS, VALUE_TYPE, as_bits, check_status
-from serving.shared_state.scripts import READ, SEED, SEED_TURN
+from recsys.features.tables import Tables
+from serving.shared_state.link import Link, NoState
+from serving.shared_state.rows import PAGE, ROW_TYPES, names_of
+from serving.shared_state.scripts import LETTERS, RECALL
 from serving.shared_state.settings import RedisSettings
 
 # Rows per call, so that rankings of other generations never wait for long.
@@ -32,8 +33,9 @@ class Generation:
     """What all servers of one bundle share; servers of another bundle, or of other features, never see it."""
 
     def __init__(self, url: str, bundled: FeatureState, bundle_id: str, settings: RedisSettings) -> None:
-        named = f"{bundle_id}\0{bundled.feature_set.fingerprint}\0{layout()}"
-        self.name = hashlib.sha256(named.encode()).hexdigest()[:16]
+        named = f"{bundle_id}\0{bundled.feature_set.fingerprint}\0{layout()}\0{PAGE}\0".encode()
+        # Values are counted by their codes.
+        self.name = hashlib.sha256(named + bundled.facts.values.keys().tobytes()).hexdigest()[:16]
         self.base = f"{settings.prefix}:{self.name}:".encode()
         self._url = url
         self._bundled = bundled
@@ -47,7 +49,8 @@ class Generation:
             NoState: the store does not answer.
         """
         link = Link(self._url)
-        link.call("SCRIPT", "LOAD", READ.text, deadline=time.monotonic() + self._settings.patience_s)
+        link.open()
+        link.call("SCRIPT", "LOAD", RECALL, deadline=self._soon())
         return link
 
     def join(self, ground: Ground) -> None:
@@ -58,10 +61,10 @@ class Generation:
         """
         token = token_bytes(16)
         until = time.monotonic() + self._settings.seed_wait_s
-        link = Link(self._url)
+        link = self.open_link()
         try:
-            while (status := self._run(link, SEED_TURN, token, _TURN_MS)) != b"complete":
-                if status == b"ok":
+            while not link.call("EXISTS", self.base + b"complete", deadline=self._soon()):
+                if link.call("SET", self.base + b"seed", token, "NX", "PX", _TURN_MS, deadline=self._soon()):
                     self._write(link, token, ground)
                 elif time.monotonic() > until:
                     raise NoState("absent", "another server writes the bundle's state into it, and does not end")
@@ -72,37 +75,56 @@ class Generation:
 
     def _write(self, link: Link, token: bytes, ground: Ground) -> None:
         """Write the bundle's state, chunk by chunk; who pauses for longer than a turn is overtaken, and waits again."""
-        began = time.monotonic()
-        tables, value_keys, _ = snapshot.load(self._bundled.to_bytes())
-        written = 0
-        for name, letter in LETTERS.items():
-            if name == "values":
-                keys: Keys = value_keys
-                rows = tables.values.astype("<i8").view(VALUE_TYPE)[:, 0]
-            else:
-                table: Any = getattr(tables, name)
-                keys, rows = table.keys[: table.used[0]], None
-            for first in range(0, keys.size, _CHUNK):
-                slots = np.arange(first, min(first + _CHUNK, keys.size))
-                chunk = rows[slots] if rows is not None else to_rows(table, slots)
-                stay = stays(name, keys[slots], ground)
-                words = (letter, keys[slots].tobytes(), chunk.tobytes(), stay, self._settings.keep_s)
-                if self._run(link, SEED, token, _TURN_MS, *words) != b"ok":
+        began, written = time.monotonic(), 0
+        tables, _, _ = snapshot.load(self._bundled.to_bytes())
+        for table in LETTERS:
+            for rows in _chunks(tables, table):
+                if not self._write_if(link, token, put(self.base, table, rows, ground, self._settings.keep_s)):
                     return
-            written += keys.size
-        rest = (to_rows(tables.overall, np.zeros(1, np.int32)).tobytes(), tables.places.astype("<i8").tobytes())
-        if self._run(link, SEED, token, _TURN_MS, "", *rest) == b"ok":
+                written += rows.size
+        overall = to_rows(tables.overall, np.zeros(1, np.int32)).tobytes()
+        places = tables.places.astype("<i8").tobytes()
+        last = ("MSET", self.base + b"overall", overall, self.base + b"places", places, self.base + b"complete", b"1")
+        if self._write_if(link, token, [last]):
             seconds = round(time.monotonic() - began, 3)
             _log.info("bundle's state written into the store", generation=self.name, rows=written, seconds=seconds)
 
-    def _run(self, link: Link, script: Script, *words: Any) -> bytes:
-        nonce = token_bytes(16)
-        deadline = time.monotonic() + self._settings.patience_s
-        return check_status(link.run(script, nonce, self.base, *words, deadline=deadline), nonce)
+    def _write_if(self, link: Link, token: bytes, commands: list[tuple[Any, ...]]) -> bool:
+        """Write while it is this server's turn to begin the generation, and keep the turn; False if it is another's."""
+        seed = self.base + b"seed"
+        _, whose = link.each(("WATCH", seed), ("GET", seed), deadline=self._soon())
+        if whose != token:
+            link.call("UNWATCH", deadline=self._soon())
+            return False
+        again = ("SET", seed, token, "PX", _TURN_MS)
+        return link.together(*commands, again, deadline=self._soon()) is not None
+
+    def _soon(self) -> float:
+        return time.monotonic() + self._settings.patience_s
 
 
-def stays(table: str, keys: Keys, ground: Ground) -> bytes:
-    """Say which rows of a table never expire: those of the catalog's items, of categories and of values."""
-    if table == "items":
-        return as_bits(ground.knows(keys))
-    return as_bits(np.full(keys.size, table in ("categories", "values")))
+def put(base: bytes, table: str, rows: Rows, ground: Ground, seconds: int) -> list[tuple[Any, ...]]:
+    """Return the commands that write rows; those of the catalog's items, of categories and of values never expire."""
+    names, data, size = names_of(base + LETTERS[table], rows["keys"]), rows.tobytes(), rows.dtype.itemsize
+    written = [data[place : place + size] for place in range(0, len(data), size)]
+    stay = ground.knows(rows["keys"]) if table == "items" else np.full(rows.size, table in ("categories", "values"))
+    staying = [word for place in np.flatnonzero(stay).tolist() for word in (names[place], written[place])]
+    going = np.flatnonzero(~stay).tolist()
+    return [
+        *([("MSET", *staying)] if staying else []),
+        *(("SET", names[place], written[place], "EX", seconds) for place in going),
+    ]
+
+
+def _chunks(tables: Tables, name: str) -> Iterator[Rows]:
+    """Write down a table in parts."""
+    if name == "values":
+        pages = np.zeros(-(-len(tables.values) // PAGE), ROW_TYPES["values"])
+        pages["keys"] = np.arange(1, pages.size + 1)
+        pages["counts"].reshape(-1, 2)[: len(tables.values)] = tables.values
+        yield pages
+        return
+    table: Any = getattr(tables, name)
+    used = int(table.used[0])
+    for first in range(0, used, _CHUNK):
+        yield to_rows(table, np.arange(first, min(first + _CHUNK, used)))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
-from hashlib import sha1
+from collections.abc import Sequence
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection, parse_url
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from recsys.errors import ConfigError, RecsysError
+from serving.shared_state.resp import Refused, Replies, pack
 
-_CONNECT_S = 2.0
+# Opening a connection happens in the background, or while a server starts.
+_OPEN_S = 2.0
+_READ = 1 << 18
 
 
 class NoState(RecsysError):
@@ -27,122 +29,107 @@ class NoState(RecsysError):
         self.reason = reason
 
 
-class Script:
-    """A Lua script, known to the store by the hash of its text."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
 class Link:
-    """One connection; not to be used by two threads at once.
+    """One connection, to be opened first; not to be used by two threads at once.
 
+    redis-py connects: address, password, TLS and database are as its URLs say. Calls go over the socket itself, because
+    redis-py's time limit starts anew with every byte that comes, and it takes a millisecond for the rows of a ranking.
     A call that fails in any way closes the connection, because its answer may still be under way and would be taken for
-    the answer to the next call. A closed link connects again when it is next called.
+    the answer to the next call.
     """
 
     def __init__(self, url: str) -> None:
         try:
             options = parse_url(url)  # type: ignore[no-untyped-call]
             kind = options.pop("connection_class", Connection)
-            self._connection = type("LimitedConnection", (_Limited, kind), {})(
-                **{"socket_connect_timeout": _CONNECT_S, "socket_read_size": 1 << 18, **options},
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
+            options = {"socket_timeout": _OPEN_S, "socket_connect_timeout": _OPEN_S, **options}
+            self._connection = kind(**options, retry=Retry(NoBackoff(), 0), protocol=2)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"the store {url!r} cannot be used: {error}; name it as redis://host:port/db") from error
+        self._socket: socket.socket | None = None
+        self._deadline = 0.0
+        self._replies = Replies(self._receive)
+
+    def open(self) -> None:
+        """Connect anew; raises NoState."""
+        self.close()
+        try:
+            self._connection.connect()
+        except (RedisError, OSError) as error:
+            raise NoState("connection", str(error)) from error
+        self._socket = self._connection._sock  # noqa: SLF001 - there is no other way to it
+        self._replies = Replies(self._receive)
 
     def call(self, *words: Any, deadline: float) -> Any:
-        """Send a command and return its answer, as bytes, integers and lists of these.
+        """Send a command and return its answer: bytes, None, integers and lists of these.
 
         Raises:
-            NoState: it did not come by ``deadline``, a moment of ``time.monotonic``; the connection is closed.
+            NoState: it did not come by ``deadline``, a moment of ``time.monotonic``, or is an error.
         """
-        try:
-            return self._call(words, deadline)
-        except BaseException:
-            self.close()
-            raise
+        return self._exchange([words], deadline)[0]
 
-    def run(self, script: Script, *words: Any, deadline: float) -> Any:
-        """Run a script as ``call`` calls, sending its text where the store does not know it."""
-        try:
-            try:
-                return self._call(("EVALSHA", script.sha, 0, *words), deadline)
-            except NoScriptError:
-                return self._call(("EVAL", script.text, 0, *words), deadline)
-        except BaseException:
-            self.close()
-            raise
+    def each(self, *commands: Sequence[Any], deadline: float) -> list[Any]:
+        """Send commands at once and return their answers; raises as ``call``."""
+        return self._exchange(list(commands), deadline)
+
+    def together(self, *commands: Sequence[Any], deadline: float) -> list[Any] | None:
+        """Have commands run at one moment; None, with nothing done, if what was watched has changed.
+
+        Raises:
+            NoState: as ``call``; whether they were run is not known then.
+        """
+        done: list[Any] | None = self._exchange([("MULTI",), *commands, ("EXEC",)], deadline)[-1]
+        return done
 
     @property
     def quiet(self) -> bool:
         """Whether the connection stands and nothing waits to be read: what comes unasked answers somebody else."""
-        socket = self._connection._sock  # noqa: SLF001 - redis-py reads what it finds; this only looks
-        if socket is None:
+        if self._socket is None or self._replies.unread:
             return False
         poll = select.poll()
-        poll.register(socket.fileno(), select.POLLIN)
+        poll.register(self._socket.fileno(), select.POLLIN)
         return not poll.poll(0)
 
     def close(self) -> None:
         """Close the connection."""
+        self._socket = None
         self._connection.disconnect()
 
-    def _call(self, words: tuple[Any, ...], deadline: float) -> Any:
-        self._connection.deadline = deadline
+    def _exchange(self, commands: list[Sequence[Any]], deadline: float) -> list[Any]:
+        whole = False
         try:
-            self._connection.send_command(*words)
-            return self._connection.read_response(disable_decoding=True)
-        except NoScriptError:
-            raise
-        except (RedisTimeoutError, TimeoutError):
+            answers = self._exchanged(commands, deadline)
+            whole = not self._replies.unread
+        except TimeoutError:
             raise NoState("timeout", "no answer within the time limit") from None
-        except RedisConnectionError as error:
-            raise NoState("connection", str(error)) from error
-        except ResponseError as error:
+        except Refused as error:
             raise NoState("refused", str(error)) from error
-        except (RedisError, OSError, ValueError, RecursionError) as error:
-            raise NoState("reply", f"{type(error).__name__}: {error}") from error
+        except OSError as error:
+            raise NoState("connection", str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise NoState("reply", f"it does not speak as Redis does: {error}") from error
+        finally:
+            if not whole:
+                self.close()
+        if not whole:
+            raise NoState("reply", "it answered more than was asked")
+        return answers
 
-
-class _Limited:
-    """Makes a redis-py connection whose socket waits no longer than ``deadline``, however the bytes come."""
-
-    deadline = 0.0
-
-    def _connect(self) -> Any:
-        return _LimitedSocket(super()._connect(), self)  # type: ignore[misc] # of the connection beside it
-
-
-class _LimitedSocket:
-    """A socket whose every wait ends at one moment; redis-py's own limit starts anew with every byte."""
-
-    def __init__(self, socket: Any, owner: _Limited) -> None:
-        self._socket = socket
-        self._owner = owner
-
-    def recv(self, size: int) -> bytes:
+    def _exchanged(self, commands: list[Sequence[Any]], deadline: float) -> list[Any]:
+        if self._socket is None:
+            raise ConnectionError("the connection is closed")
+        self._deadline = deadline
         self._socket.settimeout(self._left())
-        received: bytes = self._socket.recv(size)
-        return received
+        self._socket.sendall(b"".join(map(pack, commands)))
+        return [self._replies.read() for _ in commands]
 
-    def recv_into(self, buffer: Any, size: int = 0) -> int:
+    def _receive(self) -> bytes:
+        assert self._socket is not None  # noqa: S101  # it was open when this exchange began
         self._socket.settimeout(self._left())
-        received: int = self._socket.recv_into(buffer, size)
-        return received
-
-    def sendall(self, data: bytes) -> None:
-        self._socket.settimeout(self._left())
-        self._socket.sendall(data)
+        return self._socket.recv(_READ)
 
     def _left(self) -> float:
-        left = self._owner.deadline - time.monotonic()
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._socket, name)

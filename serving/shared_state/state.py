@@ -24,8 +24,8 @@ from recsys.schema import ACTIONS
 from serving.shared_state.generation import Generation
 from serving.shared_state.link import NoState
 from serving.shared_state.links import Links
-from serving.shared_state.part import Part, each_once, places_in
-from serving.shared_state.rows import CHOICES, Found, Wanted, read
+from serving.shared_state.part import Part, each_once, pages_of, places_in
+from serving.shared_state.rows import Found, Wanted, read
 from serving.shared_state.settings import RedisSettings
 from serving.shared_state.writer import RedisWriter
 
@@ -46,7 +46,7 @@ class RedisState(Behaviour):
         self.settings = settings or RedisSettings()
         self.missed: Counter[str] = Counter()
         self._feature_set = bundled.feature_set
-        self._ground = Ground(bundled.catalog)
+        self._ground = Ground(bundled.catalog, bundled.facts)
         self._versions: Mapping[str, int] = {}
         self._warned = 0.0
         self._generation = Generation(url, bundled, bundle_id, self.settings)
@@ -58,6 +58,11 @@ class RedisState(Behaviour):
     def feature_set(self) -> FeatureSet:
         """The features that are computed from the answers."""
         return self._feature_set
+
+    @property
+    def base(self) -> bytes:
+        """What the names of all its keys in the store begin with."""
+        return self._generation.base
 
     @property
     def versions(self) -> Mapping[str, int]:
@@ -121,16 +126,15 @@ class RedisState(Behaviour):
         known = each_once(users)
         wanted = Wanted(
             users=known,
-            recall=np.ones(known.size, np.bool_),
             items=items,
             categories=self._ground.category_keys[touched.categories],
             surfaces=places,
-            values=self._ground.value_keys[touched.values],
-            items_cut=self._given_choices(seen),
-            cut=CHOICES,
+            values=pages_of(touched.values),
+            chosen=self._given_choices(seen),
+            choices=True,
         )
         found = self._read(wanted)
-        look_all(Part(self._ground, touched, wanted, found).tables, self._ground.learnable, asked, seen)
+        look_all(Part(self._ground, wanted, found).tables, self._ground.learnable, asked, seen)
         known_users = np.zeros(len(lists), np.bool_)
         if found is not None:
             known_users = np.isin(users, known[found.tables["users"].there])
@@ -158,7 +162,6 @@ class RedisState(Behaviour):
         try:
             with self._links.borrowed(deadline) as link:
                 found = read(link, self._generation.base, wanted, deadline=deadline)
-            assert found is not None  # noqa: S101  # only who wants to write can be told to wait
             self._versions = found.heard
         except NoState as error:
             self.missed[error.reason] += 1

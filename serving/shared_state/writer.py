@@ -6,19 +6,20 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from secrets import token_bytes
 from typing import Any
 
 import structlog
 
 from recsys.events import Logged
 from recsys.features.ground import Ground
-from serving.shared_state.batch import Batch, batches
-from serving.shared_state.generation import Generation, stays
-from serving.shared_state.link import Link, NoState, Script
-from serving.shared_state.rows import Found, Wanted, check_status, read
-from serving.shared_state.scripts import COMMIT, RELEASE
+from serving.shared_state.batch import Batch, Learned, batches
+from serving.shared_state.generation import Generation, put
+from serving.shared_state.link import Link, NoState
+from serving.shared_state.rows import Wanted, read
 from serving.shared_state.settings import RedisSettings
+
+# How long a writer may keep the others waiting before they go ahead.
+_TURN_MS = 1_000
 
 _log = structlog.get_logger()
 
@@ -91,64 +92,65 @@ class RedisWriter:
 
     def _fall_behind(self, error: NoState) -> None:
         self.behind = True
+        self._link.close()
         _log.warning("the shared state is behind the log", reason=error.reason, error=str(error), heard=self._heard)
 
     def _ask_heard(self, log_name: str) -> int:
-        found = read(self._link, self._generation.base, Wanted(), deadline=self._deadline())
-        assert found is not None  # noqa: S101  # nobody asked for a turn
-        return found.heard.get(log_name, 0)
+        deadline = self._connected()
+        return read(self._link, self._generation.base, Wanted(), deadline=deadline).heard.get(log_name, 0)
 
     def _tell(self, told: Iterable[Logged]) -> None:
-        for batch in batches(told):
-            deadline, rows = self._deadline(), Batch(self._ground, batch)
+        for events in batches(told):
+            batch = Batch(self._ground, events)
             try:
-                self._learn(rows, deadline)
+                self._learn(batch, self._connected())
             except NoState as error:
                 if error.reason != "connection":
                     raise
                 # It may have been done all the same; the store says so when it is asked again.
-                self._learn(rows, deadline)
+                self._learn(batch, self._connected())
+
+    def _connected(self) -> float:
+        """Open the connection where it is not; returns the moment by which the store has to have answered."""
+        if not self._link.quiet:
+            self._link = self._generation.open_link()
+        return time.monotonic() + self._settings.patience_s
 
     def _learn(self, batch: Batch, deadline: float) -> None:
         """Learn a batch whole; raises NoState when the store does not take it by ``deadline``."""
-        turn = token_bytes(16)
+        base, link = self._generation.base, self._link
         while True:
-            found = read(self._link, self._generation.base, batch.wanted, deadline=deadline, turn=turn)
-            if found is None:
-                time.sleep(random.uniform(0.000_5, 0.003))
-                continue
+            self._take_turn(deadline)
+            # From here on: if anybody else writes, nothing of this is written.
+            link.call("WATCH", base + b"heard", deadline=deadline)
+            found = read(link, base, batch.wanted, deadline=deadline, watched=True)
             heard = found.heard.get(self._log_name, 0)
             if heard < self._heard:
-                self._run(RELEASE, turn, deadline=deadline)
                 raise NoState("lost", f"it knew {self._log_name!r} up to {self._heard}, and now up to {heard} only")
             if heard >= batch.last:
-                self._run(RELEASE, turn, deadline=deadline)
-            elif not self._commit(batch, found, heard, turn, deadline):
-                continue
-            self._heard = max(heard, batch.last)
-            return
+                link.each(("UNWATCH",), ("DEL", base + b"turn"), deadline=deadline)
+                break
+            items = read(link, base, batch.items(found), deadline=deadline, watched=True)
+            learned = batch.learn(found, items, heard)
+            if link.together(*self._commands(learned, batch.last), deadline=deadline) is not None:
+                break
+        self._heard = max(heard, batch.last)
 
-    def _commit(self, batch: Batch, found: Found, heard: int, turn: bytes, deadline: float) -> bool:
-        """Learn, and write what changed; False if another server wrote since the rows were read."""
-        changed, rest, marks = batch.learn(found, heard)
-        words = [
-            word
-            for table, (keys, rows) in changed.items()
-            for word in (keys.tobytes(), rows.tobytes(), stays(table, keys, self._ground))
+    def _take_turn(self, deadline: float) -> None:
+        """Wait until no other server is writing, or one has taken too long; who goes too early has worked in vain."""
+        turn = ("SET", self._generation.base + b"turn", b"", "NX", "PX", _TURN_MS)
+        while self._link.call(*turn, deadline=deadline) is None:
+            time.sleep(random.uniform(0.000_5, 0.003))
+
+    def _commands(self, learned: Learned, last: int) -> list[tuple[Any, ...]]:
+        base, settings = self._generation.base, self._settings
+        commands: list[tuple[Any, ...]] = []
+        for table, rows in learned.changed.items():
+            commands += put(base, table, rows, self._ground, settings.keep_s)
+        return [
+            *commands,
+            ("MSET", base + b"overall", learned.overall, base + b"places", learned.places),
+            *(("SET", base + b"m" + mark, b"", "EX", settings.late_s) for mark in learned.marks),
+            ("HSET", base + b"heard", self._log_name, last),
+            ("DEL", base + b"turn"),
         ]
-        kept = (self._settings.keep_s, self._settings.late_s)
-        revision = token_bytes(16)
-        told = (found.revision, revision, turn, self._log_name, batch.last, *kept, *rest, marks, *words)
-        return self._run(COMMIT, *told, deadline=deadline) == b"ok"
-
-    def _run(self, script: Script, *words: Any, deadline: float) -> bytes:
-        nonce = token_bytes(16)
-        reply = self._link.run(script, nonce, self._generation.base, *words, deadline=deadline)
-        try:
-            return check_status(reply, nonce)
-        except NoState:
-            self._link.close()
-            raise
-
-    def _deadline(self) -> float:
-        return time.monotonic() + self._settings.patience_s

@@ -138,7 +138,9 @@ def open_state(server: Server, catalog: Catalog) -> Callable[..., Any]:
     """Return what joins a store as one server would, following a log of that name from its beginning."""
     from serving.shared_state import RedisSettings, RedisState
 
-    def open_it(prefix: str, *, log: str = "log-a", url: str = "", bundled: FeatureState | None = None, **more: Any) -> Any:
+    def open_it(
+        prefix: str, *, log: str = "log-a", url: str = "", bundled: FeatureState | None = None, **more: Any
+    ) -> Any:
         # On a machine with much else to do an answer may take its time; limits are tested where they matter.
         settings = RedisSettings(**{"prefix": prefix, "limit_s": 5.0, "connections": 2, **more})
         state = RedisState(url or server.url, bundled or FeatureState(catalog), "bundle-1", settings)
@@ -258,9 +260,7 @@ def ask(catalog: Catalog) -> Callable[..., Lists]:
 def differing(left: Any, right: Any) -> list[str]:
     """Name the parts of two answers that are not equal to the bit."""
     return [
-        name
-        for name in left.seen._fields
-        if getattr(left.seen, name).tobytes() != getattr(right.seen, name).tobytes()
+        name for name in left.seen._fields if getattr(left.seen, name).tobytes() != getattr(right.seen, name).tobytes()
     ] + ["known_users"] * (left.known_users.tolist() != right.known_users.tolist())
 
 
