@@ -85,7 +85,7 @@ class Generation:
         overall = to_rows(tables.overall, np.zeros(1, np.int32)).tobytes()
         places = tables.places.astype("<i8").tobytes()
         last = ("MSET", self.base + b"overall", overall, self.base + b"places", places, self.base + b"complete", b"1")
-        if self._write_if(link, token, [last]):
+        if self._write_if(link, token, [last, ("DEL", self.base + b"seed")]):
             seconds = round(time.monotonic() - began, 3)
             _log.info("bundle's state written into the store", generation=self.name, rows=written, seconds=seconds)
 
@@ -96,8 +96,7 @@ class Generation:
         if whose != token:
             link.call("UNWATCH", deadline=self._soon())
             return False
-        again = ("SET", seed, token, "PX", _TURN_MS)
-        return link.together(*commands, again, deadline=self._soon()) is not None
+        return link.together(*commands, ("PEXPIRE", seed, _TURN_MS), deadline=self._soon()) is not None
 
     def _soon(self) -> float:
         return time.monotonic() + self._settings.patience_s

@@ -21,6 +21,7 @@ from recsys.events import Click, Event, Impression, Interaction, Logged
 from recsys.features import FeatureState
 from recsys.features.rows import to_rows
 from recsys.lists import GivenHistory, Lists
+from serving.shared_state.rows import PAGE
 
 START = 1_714_564_800_000_000  # 2024-05-01 12:00 UTC
 MINUTE = 60_000_000
@@ -273,13 +274,14 @@ def rows_in_store(client: Any, prefix: str) -> dict[bytes, bytes]:
     """Return every row of the one generation below a prefix, by letter and key."""
     names = [name for name in client.scan_iter(match=f"{prefix}:*", count=1_000) if client.type(name) == b"string"]
     begin = len(prefix) + 1 + 16 + 1
-    return {name[begin:]: client.get(name) for name in names if name[begin : begin + 1] != b"e"}
+    whose = {name[begin:]: name for name in names}
+    return {row: client.get(name) for row, name in whose.items() if len(row) == 9 or row in (b"overall", b"places")}
 
 
 def rows_in_memory(state: FeatureState) -> dict[bytes, bytes]:
     """Return what those rows are in one process, without those that nothing was ever learned of."""
     tables: Any = state._tables
-    found = {b"o": to_rows(tables.overall, np.zeros(1, int)).tobytes(), b"p": tables.places.tobytes()}
+    found = {b"overall": to_rows(tables.overall, np.zeros(1, int)).tobytes(), b"places": tables.places.tobytes()}
     for letter, table in (("u", "users"), ("i", "items"), ("c", "categories"), ("s", "surfaces")):
         each = getattr(tables, table)
         for row in to_rows(each, np.arange(each.used[0])):
@@ -287,9 +289,12 @@ def rows_in_memory(state: FeatureState) -> dict[bytes, bytes]:
             blank["keys"] = row["keys"]
             if row.tobytes() != blank.tobytes():
                 found[letter.encode() + row["keys"].tobytes()] = row.tobytes()
-    for key, counts in zip(state._facts.values.keys(), tables.values, strict=True):
-        if counts.any():
-            found[b"v" + key.tobytes()] = counts.tobytes()
+    pages = np.zeros((-(-len(tables.values) // PAGE), PAGE, 2), np.int64)
+    pages.reshape(-1, 2)[: len(tables.values)] = tables.values
+    for number, page in enumerate(pages, start=1):
+        key = number.to_bytes(8, "little")
+        if page.any():
+            found[b"v" + key] = key + page.tobytes()
     return found
 
 
