@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import shutil
 import subprocess
@@ -306,3 +307,17 @@ def kept_rows(client: Any) -> Callable[[str], dict[bytes, bytes]]:
 @pytest.fixture(scope="session")
 def counted_rows() -> Callable[[FeatureState], dict[bytes, bytes]]:
     return rows_in_memory
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Any]:
+    """A proxy in front of the server, of ``proxy.py`` beside this file."""
+    path = Path(__file__).with_name("proxy.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    proxy = module.Proxy(server.port)
+    yield proxy
+    proxy.close()
