@@ -20,6 +20,16 @@ class ServerConfig(BaseSettings):
     registry: Path
     """The registry directory whose current bundle is served."""
 
+    store: str = ""
+    """Where servers share what people did, as redis://host:port/db (Redis or Valkey; rediss:// and unix:// work too).
+    Empty: each server has its own."""
+
+    store_limit_s: float = Field(default=0.02, gt=0, le=10)
+    """How long a ranking waits for the store, in seconds; without an answer it is ranked by text and attributes."""
+
+    store_keep_days: float = Field(default=90, ge=1, le=3_650)
+    """After how many days without an event the store forgets a user."""
+
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
     such as 0.0.0.0 inside a container."""

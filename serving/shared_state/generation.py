@@ -91,9 +91,9 @@ class Generation:
 
     def _write_if(self, link: Link, token: bytes, commands: list[tuple[Any, ...]]) -> bool:
         """Write while it is this server's turn to begin the generation, and keep the turn; False if it is another's."""
-        seed = self.base + b"seed"
-        _, whose = link.each(("WATCH", seed), ("GET", seed), deadline=self._soon())
-        if whose != token:
+        seed, complete = self.base + b"seed", self.base + b"complete"
+        found = link.each(("WATCH", seed, complete), ("GET", seed), ("EXISTS", complete), deadline=self._soon())
+        if found[1:] != [token, 0]:
             link.call("UNWATCH", deadline=self._soon())
             return False
         return link.together(*commands, ("PEXPIRE", seed, _TURN_MS), deadline=self._soon()) is not None

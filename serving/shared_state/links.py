@@ -27,6 +27,7 @@ class Links:
         self._open = 0
         self._failures = 0
         self._silent_until = 0.0
+        self._refused = False
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._mend, name="redis-links", daemon=True)
@@ -51,9 +52,10 @@ class Links:
             self._changed.notify_all()
 
     def wait_open(self, seconds: float) -> bool:
-        """Wait until all links are open; False if they are not by then."""
+        """Wait until all links are open; False if they are not by then, or one could not be opened."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._open == self._size, seconds)
+            self._changed.wait_for(lambda: self._open == self._size or self._refused, seconds)
+            return self._open == self._size
 
     def close(self) -> None:
         """Close all links."""
@@ -98,9 +100,12 @@ class Links:
                 link = self._open_link()
             except NoState:
                 with self._changed:
+                    self._refused = True
+                    self._changed.notify_all()
                     self._changed.wait_for(lambda: self._closed, self._pause_s)
                 continue
             with self._changed:
+                self._refused = False
                 self._open += 1
                 self._free.append(link)
                 self._changed.notify_all()

@@ -13,8 +13,8 @@ class Proxy:
     """Passes bytes on until told otherwise; ``mode`` says what becomes of the store's answers from now on.
 
     ``pass``; ``hold``: keep them, and pass them on when the mode changes; ``half``: the first 40 bytes, then hold;
-    ``drip``: byte by byte, with pauses; ``cut``: the first 40 bytes, then reset the connection; ``noise``: bytes that are
-    no answer; ``twice``: everything two times. ``change`` rewrites what is asked.
+    ``drip``: byte by byte, with pauses; ``cut``: the first 40 bytes, then reset the connection; ``noise``: bytes that
+    are no answer; ``twice``: everything two times. ``change`` rewrites what is asked.
     """
 
     def __init__(self, port: int) -> None:

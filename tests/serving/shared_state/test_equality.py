@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order and through whichever server: the shared state is that of one process, bit by bit."""
+"""Whatever happens, through whichever server: the shared state is bit by bit what one process would know."""
 
 from __future__ import annotations
 

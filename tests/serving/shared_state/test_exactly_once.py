@@ -1,4 +1,4 @@
-"""Every event is learned once: by several servers, through lost answers, and by a process that is killed at any moment."""
+"""Every event is learned once: from several servers, through lost answers, by a process that is killed any moment."""
 
 from __future__ import annotations
 

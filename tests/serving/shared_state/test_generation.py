@@ -134,6 +134,30 @@ def test_who_is_overtaken_while_writing_the_beginning_writes_no_more(
     slow.close()
 
 
+def test_who_takes_the_turn_when_the_beginning_is_over_writes_nothing(
+    server: Any, prefix: str, trained: FeatureState, make: Any, new_log: type[Any], ask: Any, client: Any,
+    monkeypatch: pytest.MonkeyPatch, open_state: Callable[..., Any],
+) -> None:  # fmt: skip
+    """Between its looking for the generation and its taking the turn, another has written all of it."""
+    slow = RedisState(server.url, trained, "bundle-1", RedisSettings(prefix=prefix, limit_s=5.0, connections=1))
+    write = Generation._write
+
+    def be_late(self: Generation, link: Any, token: bytes, ground: Any) -> None:
+        monkeypatch.setattr(Generation, "_write", write)
+        client.delete(slow.base + b"seed")
+        quick = open_state(prefix, log="log-b", bundled=trained)
+        quick.hear(new_log().add(make.shown("r9", "ann", 3, ["tea"])))
+        quick.close()
+        client.set(slow.base + b"seed", token)
+        write(self, link, token, ground)
+
+    monkeypatch.setattr(Generation, "_write", be_late)
+    assert slow.join()
+
+    assert slow.look(ask("ann", 5, ["tea"])).seen.item[0, _EVER, 0] == 2
+    slow.close()
+
+
 def test_another_bundle_is_another_generation(server: Any, prefix: str, trained: FeatureState, ask: Any) -> None:
     settings = RedisSettings(prefix=prefix, limit_s=5.0, connections=1)
     states = [RedisState(server.url, trained, bundle, settings) for bundle in ("bundle-1", "bundle-2")]
