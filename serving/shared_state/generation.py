@@ -25,6 +25,7 @@ from serving.shared_state.settings import RedisSettings
 _CHUNK = 500
 _TURN_MS = 10_000
 _POLL_S = 0.05
+_FORGET_S = 5.0
 
 _log = structlog.get_logger()
 
@@ -100,6 +101,29 @@ class Generation:
 
     def _soon(self) -> float:
         return time.monotonic() + self._settings.patience_s
+
+
+def forget_generation(url: str, name: str, *, prefix: str = "recsys") -> int:
+    """Delete what a bundle that nobody serves any more has left in a store; returns how many keys that were.
+
+    The store names its generations in the keys ``PREFIX:NAME:complete``. A server that still serves the bundle ranks
+    without state from then on, and begins it anew when it next catches up.
+
+    Raises:
+        NoState: the store does not answer; what is left can be deleted by calling this again.
+    """
+    link, cursor, deleted = Link(url), b"0", 0
+    link.open()
+    try:
+        while True:
+            deadline = time.monotonic() + _FORGET_S
+            cursor, names = link.call("SCAN", cursor, "MATCH", f"{prefix}:{name}:*", "COUNT", 1_000, deadline=deadline)
+            if names:
+                deleted += link.call("UNLINK", *names, deadline=deadline)
+            if cursor == b"0":
+                return deleted
+    finally:
+        link.close()
 
 
 def put(base: bytes, table: str, rows: Rows, ground: Ground, seconds: int) -> list[tuple[Any, ...]]:

@@ -60,6 +60,11 @@ class RedisState(Behaviour):
         return self._feature_set
 
     @property
+    def generation(self) -> str:
+        """What the bundle's state is called in the store."""
+        return self._generation.name
+
+    @property
     def base(self) -> bytes:
         """What the names of all its keys in the store begin with."""
         return self._generation.base

@@ -12,7 +12,7 @@ from recsys.catalog import Catalog
 from recsys.features import FeatureState
 from recsys.features.keys import key_of
 from recsys.features.windows import WINDOW_NAMES
-from serving.shared_state import NoState, RedisSettings, RedisState, generation
+from serving.shared_state import NoState, RedisSettings, RedisState, forget_generation, generation
 from serving.shared_state.generation import Generation
 
 _EVER = WINDOW_NAMES.index("ever")
@@ -168,6 +168,23 @@ def test_another_bundle_is_another_generation(server: Any, prefix: str, trained:
     assert states[1].missed == {"absent": 1}
     for state in states:
         state.close()
+
+
+def test_a_generation_can_be_forgotten_and_begins_anew_where_it_is_still_served(
+    open_state: Callable[..., Any], server: Any, prefix: str, trained: FeatureState, client: Any, ask: Any
+) -> None:
+    state, other = open_state(prefix, bundled=trained), open_state(f"{prefix}-other", bundled=trained)
+    rows = len(list(client.scan_iter(match=f"{prefix}:*")))
+
+    assert forget_generation(server.url, state.generation, prefix=prefix) == rows
+    assert list(client.scan_iter(match=f"{prefix}:*")) == []
+    assert state.look(ask("ann", 5, ["tea"])).missing
+    assert not other.look(ask("ann", 5, ["tea"])).missing
+
+    assert state.catch_up("log-a", lambda _: ())
+    assert Generation(server.url, trained, "bundle-1", state.settings).name == state.generation
+    for each in (state, other):
+        each.close()
 
 
 def test_strangers_expire_and_the_catalog_does_not(
