@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ class RedisState(Behaviour):
         self._ground = Ground(bundled.catalog, bundled.facts)
         self._versions: Mapping[str, int] = {}
         self._warned = 0.0
+        self._lock = threading.Lock()
         self._generation = Generation(url, bundled, bundle_id, self.settings)
         self._writer = RedisWriter(url, self._ground, self._generation, self.settings)
         self._links = Links(self._generation.open_link, self.settings.connections)
@@ -169,8 +171,9 @@ class RedisState(Behaviour):
                 found = read(link, self._generation.base, wanted, deadline=deadline)
             self._versions = found.heard
         except NoState as error:
-            self.missed[error.reason] += 1
-            self._warn(error)
+            with self._lock:
+                self.missed[error.reason] += 1
+                self._warn(error)
             return None
         return found
 
@@ -179,10 +182,9 @@ class RedisState(Behaviour):
         now = time.monotonic()
         if now - self._warned >= 1:
             self._warned = now
-            _log.warning("ranking without the shared state", reason=error.reason, error=str(error), **self._counts())
-
-    def _counts(self) -> dict[str, int]:
-        return {f"missed_{reason}": number for reason, number in self.missed.items()}
+            _log.warning(
+                "ranking without the shared state", reason=error.reason, error=str(error), missed=dict(self.missed)
+            )
 
 
 def connect(url: str, pipeline: RankingPipeline, settings: RedisSettings | None = None) -> RedisState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -247,6 +248,48 @@ def test_a_store_that_stops_and_comes_back_is_found_again(
     assert state.catch_up("log-a", lambda heard: [each for each in event_log.told if each.sequence > heard])
 
     assert answered(state, ask("ann", 1, ["tea"])).seen.item[0, _EVER].tolist() == [1, 0]
+    state.close()
+
+
+def test_a_full_store_is_told_later_what_it_could_not_take(
+    own_server: Callable[[], Any], open_state: Callable[..., Any], prefix: str, event_log: Any, make: Any, ask: Any
+) -> None:
+    server = own_server()
+    state = open_state(prefix, url=server.url)
+    state.hear(event_log.add(make.shown("r1", "ann", 0, ["tea"])))
+    with redis.Redis(port=server.port, protocol=2) as operator:
+        operator.config_set("maxmemory", 1)
+        state.hear(event_log.add(make.shown("r2", "ann", 0, ["tea"])))
+        assert state.behind
+        assert state.look(ask("ann", 1, ["tea"])).missing  # a full store takes no transaction at all
+        operator.config_set("maxmemory", 0)
+
+    assert state.catch_up("log-a", lambda heard: [each for each in event_log.told if each.sequence > heard])
+    assert answered(state, ask("ann", 1, ["tea"])).seen.item[0, _EVER].tolist() == [2, 0]
+    state.close()
+
+
+def test_rankings_in_many_threads_never_get_each_others_answers(
+    open_state: Callable[..., Any], prefix: str, event_log: Any, make: Any, ask: Any
+) -> None:
+    state = open_state(prefix, connections=4, limit_s=0.05)  # now and then too short, on a machine with much else to do
+    for number, item in enumerate(["tea", "mug", "pot", "saw"]):
+        state.hear(event_log.add(make.did(f"user-{number}", item, "cart", number)))
+    wrong = []
+
+    def look(number: int) -> None:
+        for _ in range(100):
+            context = state.look(ask(f"user-{number}", 9, ["axe"]))
+            if not context.missing and context.seen.liked_row[0, :2].tolist() != [number, -1]:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=look, args=(number % 4,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
     state.close()
 
 
