@@ -18,10 +18,11 @@ from recsys.catalog import Catalog
 from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, Histories, assemble, histories
+from recsys.features.behaviour import Behaviour
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
-from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
+from recsys.schema import NO_STATE, ItemText, RankedItem, Ranking, RankRequest, Reason
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
@@ -48,7 +49,8 @@ class RankingPipeline:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
-        self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
+        # The bundle's own; where servers share one, what takes its place.
+        self.state: Behaviour = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
@@ -150,8 +152,10 @@ class RankingPipeline:
             items_without_text=tuple(
                 ids[place] for place in np.flatnonzero((lists.item_rows >= 0) & np.isnan(text[:, 0]))
             ),
-            unknown_user=not self.state.knows(request.user_id),
+            unknown_user=not bool(seen.known_users[0]),
             stage_seconds=watch.seconds,
+            degraded=(NO_STATE,) if seen.missing else (),
+            state_versions=seen.versions,
         )
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
@@ -167,16 +171,21 @@ class RankingPipeline:
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
+        if told:
+            self.state.hear(self.untrained(told), told[-1].sequence)
+
+    def untrained(self, told: Sequence[Logged]) -> list[Logged]:
+        """Leave out what the bundle's own state may know: events, and clicks on lists, of its training window."""
         since = self.manifest.window.last_ts
-        self.state.hear([each for each in told if (each.shown or each.event).ts > since], told[-1].sequence)
+        return [each for each in told if (each.shown or each.event).ts > since]
 
     def follow(self, log_name: str, sequence: int) -> None:
-        """Take note of which event log is told of, and from where on."""
-        self.state.follow(log_name, sequence)
+        """Take note of which event log is told of, and from where on; for a state of this process alone."""
+        self._own_state.follow(log_name, sequence)
 
     def snapshot(self) -> bytes:
-        """Write down what was learned, and up to where the event log is known."""
-        return self.state.to_bytes()
+        """Write down what was learned, and up to where the event log is known; as ``follow``."""
+        return self._own_state.to_bytes()
 
     def recall(self, snapshot: bytes, log_name: str) -> int:
         """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
@@ -184,7 +193,13 @@ class RankingPipeline:
         Raises:
             BundleError: the snapshot is damaged, or of other features.
         """
-        return self.state.recall(snapshot, log_name)
+        return self._own_state.recall(snapshot, log_name)
+
+    @property
+    def _own_state(self) -> FeatureState:
+        if not isinstance(self.state, FeatureState):
+            raise TypeError("servers share this state, so it has no snapshot of one process's own")
+        return self.state
 
     def _items_changed(self) -> None:
         self.state.items_changed()

@@ -28,6 +28,15 @@ class ServerConfig(BaseSettings):
 
     late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
     """How late an event may be told, in seconds; what happened before is refused."""
+    store: str = ""
+    """Where servers share what people did, as redis://host:port/db (Redis or Valkey; rediss:// and unix:// work too).
+    Empty: each server has its own."""
+
+    store_limit_s: float = Field(default=0.02, gt=0, le=10)
+    """How long a ranking waits for the store, in seconds; without an answer it is ranked by text and attributes."""
+
+    store_keep_days: float = Field(default=90, ge=1, le=3_650)
+    """After how many days without an event the store forgets a user."""
 
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,

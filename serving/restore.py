@@ -16,11 +16,15 @@ from serving.model import Model
 _log = structlog.get_logger()
 
 
-def restore(model: Model, data: DataDirectory) -> None:
-    """Apply the changes of items, the snapshot that fits the bundle, and the events that came after it."""
-    began = time.perf_counter()
+def restore_items(model: Model, data: DataDirectory) -> None:
+    """Apply the changes of items since the bundle was made."""
     model.keep_vectors(data.vectors)
     replay_items(data.item_log, model)
+
+
+def restore_state(model: Model, data: DataDirectory) -> None:
+    """Apply the snapshot that fits the bundle, and the events that came after it."""
+    began = time.perf_counter()
     log = data.event_log
     known = _recall(model, data.snapshot(model.bundle_id), log.name)
     model.follow(log.name, known)
