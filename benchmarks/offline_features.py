@@ -163,7 +163,8 @@ def in_duckdb(log: pl.DataFrame) -> float:
             base.execute(f"CREATE TABLE rows AS SELECT * FROM '{file}'")  # noqa: S608 - our own file
             base.execute(
                 "CREATE TABLE sums AS SELECT item_ids, ts, sum(count(*)) OVER w AS views, "
-                "sum(sum(clicked::INT)) OVER w AS clicks FROM rows GROUP BY item_ids, ts WINDOW w AS (PARTITION BY item_ids ORDER BY ts)"
+                "sum(sum(clicked::INT)) OVER w AS clicks FROM rows GROUP BY item_ids, ts "
+                "WINDOW w AS (PARTITION BY item_ids ORDER BY ts)"
             )
             chosen = ", ".join(columns)
             base.execute(f"CREATE TABLE found AS SELECT r.row, {chosen} FROM rows r {' '.join(joins)}")  # noqa: S608
