@@ -14,7 +14,6 @@ from recsys.catalog import Catalog
 from recsys.errors import BundleError
 from recsys.events import Logged
 from recsys.features import snapshot
-from recsys.features.compiled import compiled
 from recsys.features.context import Context
 from recsys.features.event_operations import event_operations
 from recsys.features.facts import CatalogFacts
@@ -22,8 +21,10 @@ from recsys.features.feature_set import FeatureSet
 from recsys.features.histories import Histories, histories, recall_given
 from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find, find_all, key_of, keys_of
 from recsys.features.learn import Facts, Operations, learn
-from recsys.features.look import Asked, Seen, blank, look, look_all
-from recsys.features.tables import Ints, Items, Keyed, Table, Tables, Users, bytes_per_row, empty_tables, grown
+from recsys.features.look import Asked, Seen, blank, look_all
+from recsys.features.slots import placed
+from recsys.features.stream import learn_and_look
+from recsys.features.tables import Ints, Items, Keyed, Tables, Users, bytes_per_row, empty_tables, grown
 from recsys.lists import Lists
 from recsys.schema import ACTIONS
 
@@ -105,7 +106,7 @@ class FeatureState:
         end = told.kind.size if last is None else last
         with self._lock:
             self._make_room(told)
-            _learn_and_look(self._tables, self._learnable, told, asked, seen, before, first, end, self._most_users)
+            learn_and_look(self._tables, self._learnable, told, asked, seen, before, first, end, self._most_users)
         return Context.of(lists, seen, self._facts)
 
     def item_slots(self, rows: Slots, strange: Keys | None = None) -> Slots:
@@ -115,7 +116,7 @@ class FeatureState:
             unknown = np.flatnonzero((rows < 0) & (strange != NOBODY))
             most = self._catalog_items + MOST_STRANGE_ITEMS
             with self._lock:
-                found, items = _placed(self._tables.items, strange[unknown], most)
+                found, items = placed(self._tables.items, strange[unknown], most)
                 self._tables = self._tables._replace(items=items)
             slots[unknown] = found
         return slots
@@ -127,7 +128,7 @@ class FeatureState:
         if not place:
             return find_all(self._tables.surfaces.cells, self._tables.surfaces.slots, keys)
         with self._lock:
-            slots, table = _placed(self._tables.surfaces, keys, 10_000)
+            slots, table = placed(self._tables.surfaces, keys, 10_000)
             self._tables = self._tables._replace(surfaces=table)
         return slots
 
@@ -267,8 +268,8 @@ class FeatureState:
     def _read_catalog(self, first: int) -> None:
         """Give the catalog's rows from ``first`` on their slots, and make the arrays that the loops read."""
         facts = self._facts
-        slots, items = _placed(self._tables.items, facts.keys[first : facts.rows], None)
-        category, categories = _placed(self._tables.categories, facts.categories[first : facts.rows], None)
+        slots, items = placed(self._tables.items, facts.keys[first : facts.rows], None)
+        category, categories = placed(self._tables.categories, facts.categories[first : facts.rows], None)
         self._tables = self._tables._replace(items=items, categories=categories)
         room = len(facts.keys)
         if first == 0 or room > len(self._slot_of_row):
@@ -283,39 +284,3 @@ class FeatureState:
         self._learnable.category[first : facts.rows] = category
         append_all(self._learnable.row_cells, self._learnable.row_slots, facts.keys[: facts.rows], first)
         self._catalog_items = int(items.used[0])
-
-
-@compiled
-def _learn_and_look(
-    tables: Tables,
-    facts: Facts,
-    told: Operations,
-    asked: Asked,
-    seen: Seen,
-    before: Ints,
-    first: int,
-    last: int,
-    most_users: int,
-) -> None:
-    for number in range(before.size):
-        learn(tables, facts, told, first, before[number], most_users)
-        first = max(first, before[number])
-        look(tables, facts, asked, seen, number)
-    learn(tables, facts, told, first, last, most_users)
-
-
-def _placed(table: Table, keys: Keys, most: int | None) -> tuple[Slots, Table]:
-    """Return the slots of keys, new ones behind the others while there is room; -1 for ``NOBODY`` and beyond."""
-    found = find_all(table.cells, table.slots, keys)
-    missing = np.unique(keys[(found < 0) & (keys != NOBODY)], return_index=True)
-    new = keys[(found < 0) & (keys != NOBODY)][np.sort(missing[1])]
-    used = int(table.used[0])
-    if most is not None:
-        new = new[: max(most - used, 0)]
-    if new.size:
-        table = grown(table, used + new.size)
-        table.keys[used : used + new.size] = new
-        append_all(table.cells, table.slots, table.keys[: used + new.size], used)
-        table.used[0] = used + new.size
-        found = find_all(table.cells, table.slots, keys)
-    return found, table

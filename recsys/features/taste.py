@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled
+from recsys.features.compiled import compiled, inlined
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -56,61 +56,81 @@ def value_tastes(
     """
     attributes = blocks.size - 1
     found = np.empty((6, attributes, rows.size))
-    views, clicks, wanted, evidence = (
-        np.zeros(rarity.size),
-        np.zeros(rarity.size),
-        np.zeros(rarity.size),
-        np.zeros(rarity.size),
-    )
-    touched = np.empty(rarity.size, np.int64)
+    # By value: views, clicks, expected clicks, evidence. Only what a list's choices touch is filled, and blanked again.
+    profile, touched = np.zeros((rarity.size, 4)), np.empty(rarity.size, np.int64)
     for number in range(offsets.size - 1):
-        count, total = 0, 0
-        for place in range(choices.shape[1]):
-            row = choices[number, place]
-            if row < 0:
-                continue
-            total += clicked[number, place]
-            for column in range(codes.shape[1]):
-                code = codes[row, column]
-                if code < 0:
-                    continue
-                if views[code] == 0.0:
-                    touched[count] = code
-                    count += 1
-                views[code] += 1.0
-                clicks[code] += clicked[number, place]
-                wanted[code] += expected[number, place]
-        for place in range(count):
-            code = touched[place]
-            evidence[code] = np.log((clicks[code] + 1.5) / (wanted[code] + 1.5))
+        count, total = _fill_profile(choices[number], clicked[number], expected[number], codes, profile, touched)
         for at in range(offsets[number], offsets[number + 1]):
-            row = rows[at]
             for attribute in range(attributes):
-                held, sums = 0, (0.0, 0.0, 0.0, 0.0, 0.0)
-                if row >= 0:
-                    for column in range(blocks[attribute], blocks[attribute + 1]):
-                        code = codes[row, column]
-                        if code < 0:
-                            continue
-                        held += 1
-                        sums = (
-                            sums[0] + clicks[code],
-                            sums[1] + (clicks[code] + 2 * user_rate[number]) / (views[code] + 2),
-                            sums[2] + evidence[code],
-                            sums[3] + evidence[code] * rarity[code],
-                            sums[4] + (clicks[code] - wanted[code]) / (wanted[code] + 3),
-                        )
-                each = 1.0 / held if held > 0 else np.nan
-                found[0, attribute, at] = sums[0] * each
-                found[1, attribute, at] = sums[1] * each
-                found[2, attribute, at] = sums[0] * each / max(total, 1)
-                found[3, attribute, at] = sums[2]
-                found[4, attribute, at] = sums[3]
-                found[5, attribute, at] = sums[4] * each
+                first, last = blocks[attribute], blocks[attribute + 1]
+                _value_figures(
+                    rows[at], first, last, codes, profile, rarity, user_rate[number], total, found, attribute, at
+                )
         for place in range(count):
-            code = touched[place]
-            views[code], clicks[code], wanted[code], evidence[code] = 0.0, 0.0, 0.0, 0.0
+            profile[touched[place]] = 0.0
     return found
+
+
+@inlined
+def _fill_profile(
+    choices: Rows, clicked: Bools, expected: Floats, codes: Rows, profile: Floats, touched: Ints
+) -> tuple[int, int]:
+    """Sum a user's choices by value; returns how many values they have, and the user's clicks."""
+    count, total = 0, 0
+    for place in range(choices.size):
+        row = choices[place]
+        if row < 0:
+            continue
+        total += clicked[place]
+        for column in range(codes.shape[1]):
+            code = codes[row, column]
+            if code < 0:
+                continue
+            if profile[code, 0] == 0.0:
+                touched[count] = code
+                count += 1
+            profile[code, 0] += 1.0
+            profile[code, 1] += clicked[place]
+            profile[code, 2] += expected[place]
+    for place in range(count):
+        code = touched[place]
+        profile[code, 3] = np.log((profile[code, 1] + 1.5) / (profile[code, 2] + 1.5))
+    return count, total
+
+
+@inlined
+def _value_figures(
+    row: int,
+    first: int,
+    last: int,
+    codes: Rows,
+    profile: Floats,
+    rarity: Floats,
+    user_rate: float,
+    total: int,
+    found: Floats,
+    attribute: int,
+    at: int,
+) -> None:
+    """Write ``VALUE_FIGURES`` of one candidate and attribute."""
+    held = 0
+    clicks, rate, taste, rare, excess = 0.0, 0.0, 0.0, 0.0, 0.0
+    if row >= 0:
+        for column in range(first, last):
+            code = codes[row, column]
+            if code >= 0:
+                held += 1
+                views, hits, wanted, evidence = profile[code, 0], profile[code, 1], profile[code, 2], profile[code, 3]
+                clicks += hits
+                rate += (hits + 2 * user_rate) / (views + 2)
+                taste += evidence
+                rare += evidence * rarity[code]
+                excess += (hits - wanted) / (wanted + 3)
+    each = 1.0 / held if held > 0 else np.nan
+    found[0, attribute, at], found[1, attribute, at] = clicks * each, rate * each
+    found[2, attribute, at] = clicks * each / max(total, 1)
+    found[3, attribute, at], found[4, attribute, at] = taste, rare
+    found[5, attribute, at] = excess * each
 
 
 @compiled

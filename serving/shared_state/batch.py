@@ -14,7 +14,8 @@ from recsys.events import Click, Impression, Logged
 from recsys.features.event_operations import event_operations
 from recsys.features.ground import Ground
 from recsys.features.keys import Keys, Slots, keys_of
-from recsys.features.learn import PAIRED, SHOWN, Operations, learn
+from recsys.features.learn import SHOWN, Operations, learn
+from recsys.features.remember import PAIRED
 from recsys.features.rows import Rows
 from serving.shared_state.part import Part, each_once, pages_of, places_in
 from serving.shared_state.rows import Found, Wanted

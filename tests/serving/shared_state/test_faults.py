@@ -16,7 +16,7 @@ from recsys.catalog import Catalog
 from recsys.errors import ConfigError
 from recsys.features import FeatureState
 from recsys.features.keys import key_of
-from recsys.features.windows import WINDOW_NAMES
+from recsys.features.windows import TOTALS, WINDOW_NAMES
 from serving.shared_state import RedisSettings, RedisState
 from serving.shared_state.link import Link, NoState
 from serving.shared_state.resp import Refused, Replies
@@ -188,7 +188,7 @@ def test_without_any_guard_the_late_answer_would_be_used(
     writer.hear(event_log.add(make.shown("r3", "ann", 2, ["pot"])))
     writer.close()
 
-    views = read(link, behind_proxy.base, of("ann"), deadline=soon()).tables["users"].rows["counts.totals"][0, 0]
+    views = read(link, behind_proxy.base, of("ann"), deadline=soon()).tables["users"].rows["counts"][0, TOTALS]
 
     assert views == 1  # by now it is two: this is what the guards are for
     Link.close(link)
