@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -21,7 +20,9 @@ from recsys.features import Context, FeatureState, Histories, assemble, historie
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
-from recsys.schema import ItemText, RankedItem, Ranking, RankRequest, Reason
+from recsys.receipt import Receipt
+from recsys.schema import ItemText, Ranking, RankRequest, Reason
+from recsys.scored import Scored, Stopwatch
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
@@ -112,6 +113,10 @@ class RankingPipeline:
         """Make items unknown, as ``recsys.live_items.LiveItems.delete``."""
         return self.items.delete(item_ids, record)
 
+    def follow_items(self, sequence: int) -> None:
+        """Take note of up to where the items are those of the item log."""
+        self.items.sequence = sequence
+
     def keep_vectors(self, path: Path) -> None:
         """Keep the vectors of texts that the bundle does not have in a file, so that none is ever computed twice.
 
@@ -126,32 +131,38 @@ class RankingPipeline:
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
-        watch = _Stopwatch()
+        return self._score(request).ranking()
+
+    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
+        """Rank, and say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
+        before = self.items.sequence
+        scored = self._score(request)
+        settled = before == self.items.sequence
+        ranking = scored.ranking()
+        return ranking, scored.receipt(ranking, now_us=now_us, item_sequence=before if settled else None)
+
+    def _score(self, request: RankRequest) -> Scored:
+        watch = Stopwatch()
         lists = Lists.from_request(request, self.catalog)
         seen = self.state.look(lists)
         behaviour = self.state.feature_set.table(seen)
         watch.stop("features")
-        text = self._read(request, seen)
+        text, attended_without_text = self._text(request, seen)
         watch.stop("text")
-        scores = self.ranker.predict(assemble(text, behaviour, lists.offsets))
+        table = assemble(text, behaviour, lists.offsets)
+        scores = self.ranker.predict(table)
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
-        ids = [candidate.item_id for candidate in request.candidates]
-        order = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))
-        return Ranking(
-            request_id=request.request_id,
+        return Scored(
+            request=request,
             bundle_id=self.bundle_id,
-            items=tuple(
-                RankedItem(item_id=ids[i], score=float(scores[i]), click_probability=float(probabilities[i]))
-                for i in order[: request.top_k or len(order)]
-            ),
-            text_coverage=float(np.mean(~np.isnan(text[:, 0]))) if ids else 1.0,
-            unknown_items=tuple(ids[place] for place in np.flatnonzero(lists.item_rows < 0)),
-            items_without_text=tuple(
-                ids[place] for place in np.flatnonzero((lists.item_rows >= 0) & np.isnan(text[:, 0]))
-            ),
+            seen=seen,
+            table=table,
+            scores=scores,
+            probabilities=probabilities,
+            attended_without_text=attended_without_text,
             unknown_user=not self.state.knows(request.user_id),
-            stage_seconds=watch.seconds,
+            seconds=watch.seconds,
         )
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
@@ -166,8 +177,12 @@ class RankingPipeline:
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
+        self.state.hear(self.news(told), told[-1].sequence)
+
+    def news(self, told: Sequence[Logged]) -> list[Logged]:
+        """Return what happened since the training window; the rest is in the bundle's own state."""
         since = self.manifest.window.last_ts
-        self.state.hear([each for each in told if (each.shown or each.event).ts > since], told[-1].sequence)
+        return [each for each in told if (each.shown or each.event).ts > since]
 
     def follow(self, log_name: str, sequence: int) -> None:
         """Take note of which event log is told of, and from where on."""
@@ -187,6 +202,18 @@ class RankingPipeline:
 
     def _items_changed(self) -> None:
         self.state.items_changed()
+
+    def table(
+        self,
+        request: RankRequest,
+        seen: Context,
+        *,
+        without_text: Collection[str] = (),
+        attended_without_text: Collection[str] = (),
+    ) -> npt.NDArray[np.float32]:
+        """Return the table [N, C] that the ranker would score, by what a state says; some texts may be left unread."""
+        text, _ = self._text(request, seen, without_text, attended_without_text)
+        return assemble(text, self.state.feature_set.table(seen), seen.lists.offsets)
 
     def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
@@ -233,11 +260,19 @@ class RankingPipeline:
 
     def _read(self, request: RankRequest, seen: Context) -> npt.NDArray[np.float32]:
         """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
+        return self._text(request, seen)[0]
+
+    def _text(
+        self, request: RankRequest, seen: Context, without: Collection[str] = (), attended_without: Collection[str] = ()
+    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+        """Return ``_read``, and the items of the history whose texts were not read yet; some may be said to be so."""
         lists = seen.lists
         history = self._history(seen)
-        attended = self.catalog.current(history.rows[0])
+        known = self.catalog.current(history.rows[0])
         vectors = self.vectors
-        rows = vectors.with_text(lists.item_rows).copy()
+        rows = self._unread(vectors.with_text(lists.item_rows), without).copy()
+        attended = self._unread(vectors.with_text(known), attended_without)
+        unread = tuple(self.catalog.ids[row] for row in known[(known >= 0) & (attended < 0)].tolist())
         sent: list[ItemText] = []
         for place in np.flatnonzero(lists.item_rows < 0):
             text = request.candidates[place].text
@@ -249,26 +284,17 @@ class RankingPipeline:
             query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
         more = self.items.reader.encode(sent) if sent else None
-        return self.text.score(
+        outputs = self.text.score(
             vectors,
             rows,
-            vectors.with_text(attended),
+            attended,
             history.actions[0],
             history.ages[0],
             query=query,
             more=more,
         )
+        return outputs, unread
 
-
-class _Stopwatch:
-    """Seconds spent per stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        """Book the time since the last stop to a stage."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._started
-        self._started = now
+    def _unread(self, rows: npt.NDArray[np.int32], ids: Collection[str]) -> npt.NDArray[np.int32]:
+        """Put -1 for the rows of some items."""
+        return np.where(np.isin(rows, self.catalog.rows(ids)), np.int32(-1), rows) if ids else rows

@@ -147,11 +147,16 @@ class RankedItem:
             raise ValueError(f"score of {self.item_id} is not finite")
 
 
+# What an answer may have to do without: the shared state, so that nothing of what people did is known.
+NO_STATE = "no_state"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
     """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
 
-    ``items_without_text`` are candidates of the catalog whose text was not read yet.
+    ``items_without_text`` are candidates of the catalog whose text was not read yet. ``degraded`` names what the answer
+    had to do without (``NO_STATE``); ``state_versions`` says up to where it knows each event log, by the log's name.
     """
 
     request_id: str
@@ -162,6 +167,8 @@ class Ranking:
     items_without_text: tuple[str, ...] = ()
     unknown_user: bool = False
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    degraded: tuple[str, ...] = ()
+    state_versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

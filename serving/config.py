@@ -29,6 +29,16 @@ class ServerConfig(BaseSettings):
     late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
     """How late an event may be told, in seconds; what happened before is refused."""
 
+    receipts: float = Field(default=0.01, ge=0, le=1)
+    """The share of the rankings that leave a receipt in the data directory: 0 none, 1 all. Which ones follows from
+    their request ids, so that a retry leaves one where the first try did."""
+
+    most_receipts: int = Field(default=100_000, ge=1)
+    """How many receipts are kept; beyond, the oldest go."""
+
+    receipt_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    """How much room receipts may take; beyond, the oldest go."""
+
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
     such as 0.0.0.0 inside a container."""

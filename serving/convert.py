@@ -11,6 +11,7 @@ from recsys.schema import (
     ACTIONS,
     MAX_CANDIDATES,
     MAX_HISTORY,
+    NO_STATE,
     Candidate,
     HistoryEntry,
     ItemText,
@@ -29,6 +30,8 @@ _EARLIEST_US = 31_536_000_000_000
 _LATEST_US = 7_258_118_400_000_000
 
 _ACTION_OF_CODE = {code: ACTIONS[code] for code in pb.Action.values() if code} | {pb.ACTION_UNSPECIFIED: "click"}
+
+_DEGRADATION = {NO_STATE: pb.DEGRADATION_NO_STATE}
 
 
 def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
@@ -108,6 +111,8 @@ def ranking_to_wire(ranking: Ranking, reasons: Mapping[str, tuple[Reason, ...]],
         items_without_text=ranking.items_without_text,
         unknown_user=ranking.unknown_user,
         stage_seconds=ranking.stage_seconds,
+        degraded=[_DEGRADATION[name] for name in ranking.degraded],
+        state_versions=ranking.state_versions,
     )
     for item in ranking.items:
         written = message.items.add(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
@@ -130,6 +135,9 @@ def ranking_from_wire(message: pb.RankResponse) -> Ranking:
         items_without_text=tuple(message.items_without_text),
         unknown_user=message.unknown_user,
         stage_seconds=dict(message.stage_seconds),
+        # A newer server may name what this client has never heard of.
+        degraded=tuple(name for name, code in _DEGRADATION.items() if code in message.degraded),
+        state_versions=dict(message.state_versions),
     )
 
 

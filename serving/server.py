@@ -25,6 +25,9 @@ from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.receipt_log import ReceiptLog
+from serving.receipt_rows import Run
+from serving.receipt_writer import ReceiptWriter
 from serving.restore import keep, restore
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
@@ -49,6 +52,7 @@ class RankingServer:
         self._load_model = load_model
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
         self._data: DataDirectory | None = None
+        self._receipts: ReceiptLog | None = None
         self._intake = EventIntake(has_log=config.data is not None)
         self._servicer = RankingServicer(self._executor, self._intake)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
@@ -147,11 +151,21 @@ class RankingServer:
         model = self._load_model(self._config.registry)
         warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
         if self._data is not None:
-            restore(model, self._data)
+            self._keep_receipts(restore(model, self._data), self._data)
         self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
         return model
 
+    def _keep_receipts(self, run: Run, data: DataDirectory) -> None:
+        config = self._config
+        if config.receipts:
+            self._receipts = ReceiptLog(data.receipts, most=config.most_receipts, most_bytes=config.receipt_bytes)
+            self._receipts.begin(run)
+            self._servicer.receipts = ReceiptWriter(self._receipts, config.receipts)
+
     def _close_data(self) -> None:
+        if self._servicer.receipts is not None and self._receipts is not None:
+            self._servicer.receipts.close()
+            self._receipts.close()
         if self._data is not None:
             self._data.close()
             self._data = None
