@@ -85,6 +85,12 @@ class LiveItems:
                 return self.catalog.delete(known)
 
     @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Let no item change while the block runs."""
+        with self._changing:
+            yield
+
+    @contextmanager
     def _unsettled(self, number: int | None) -> Iterator[None]:
         before, self.sequence = self.sequence, None
         yield

@@ -101,6 +101,11 @@ class RankingPipeline:
         return self.catalog.items.schema
 
     @property
+    def state_versions(self) -> Mapping[str, int]:
+        """Up to where each event log is known, by its name."""
+        return self.state.versions
+
+    @property
     def pending_texts(self) -> int:
         """How many texts of changed items wait to be read."""
         return self.items.reader.pending
@@ -171,13 +176,14 @@ class RankingPipeline:
         if not request.candidates:
             return {}
         seen = self.state.look(lists)
-        table = assemble(self._read(request, seen), self.state.feature_set.table(seen), lists.offsets)
+        table = self.table(request, seen)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
-        self.state.hear(self.news(told), told[-1].sequence)
+        with self.items.unchanged():  # so that it is certain which items were known when an event was learned
+            self.state.hear(self.news(told), told[-1].sequence)
 
     def news(self, told: Sequence[Logged]) -> list[Logged]:
         """Return what happened since the training window; the rest is in the bundle's own state."""
@@ -199,9 +205,6 @@ class RankingPipeline:
             BundleError: the snapshot is damaged, or of other features.
         """
         return self.state.recall(snapshot, log_name)
-
-    def _items_changed(self) -> None:
-        self.state.items_changed()
 
     def table(
         self,
@@ -255,17 +258,20 @@ class RankingPipeline:
             "probability": self.calibration.probability(full),
         }
 
+    def _items_changed(self) -> None:
+        self.state.items_changed()
+
     def _history(self, seen: Context) -> Histories:
         return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
-
-    def _read(self, request: RankRequest, seen: Context) -> npt.NDArray[np.float32]:
-        """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
-        return self._text(request, seen)[0]
 
     def _text(
         self, request: RankRequest, seen: Context, without: Collection[str] = (), attended_without: Collection[str] = ()
     ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-        """Return ``_read``, and the items of the history whose texts were not read yet; some may be said to be so."""
+        """Read the candidates' texts and the query, leaving some texts unread where that is said.
+
+        Returns:
+            Text outputs [N, 5], NaN without a text; and the items of the history whose text was not read yet.
+        """
         lists = seen.lists
         history = self._history(seen)
         known = self.catalog.current(history.rows[0])
@@ -284,16 +290,8 @@ class RankingPipeline:
             query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
         more = self.items.reader.encode(sent) if sent else None
-        outputs = self.text.score(
-            vectors,
-            rows,
-            attended,
-            history.actions[0],
-            history.ages[0],
-            query=query,
-            more=more,
-        )
-        return outputs, unread
+        actions, ages = history.actions[0], history.ages[0]
+        return self.text.score(vectors, rows, attended, actions, ages, query=query, more=more), unread
 
     def _unread(self, rows: npt.NDArray[np.int32], ids: Collection[str]) -> npt.NDArray[np.int32]:
         """Put -1 for the rows of some items."""

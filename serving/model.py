@@ -76,6 +76,11 @@ class Model(Protocol):
         ...
 
     @property
+    def state_versions(self) -> Mapping[str, int]:
+        """Up to where it knows each event log, by its name; stands still while an item's change is recorded."""
+        ...
+
+    @property
     def pending_texts(self) -> int:
         """How many texts of changed items wait to be read."""
         ...

@@ -159,7 +159,7 @@ class _Auditor:
 
     def _load(self, run: Run) -> Recomputation | None:
         try:
-            return Recomputation(self.bundle_of(run.bundle_id), self.logs)
+            return Recomputation(self.bundle_of(run.bundle_id), self.logs, self.receipts.known_at)
         except RegistryError:
             return None
 

@@ -21,6 +21,7 @@ _CREATE = """
         run INTEGER PRIMARY KEY, bundle_id TEXT NOT NULL, snapshot INTEGER NOT NULL, events INTEGER NOT NULL,
         items INTEGER NOT NULL
     );
+    CREATE TABLE changes (item INTEGER PRIMARY KEY, events INTEGER NOT NULL);
     CREATE TABLE receipts (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL, request_id TEXT NOT NULL,
         time_us INTEGER NOT NULL, bundle_id TEXT NOT NULL, log_name TEXT, events INTEGER, items INTEGER,
@@ -67,6 +68,19 @@ class ReceiptLog:
                 (run.bundle_id, run.snapshot, run.events, run.items),
             )
             self._run = int(done.lastrowid or 0)
+
+    def note(self, changes: range, events: int) -> None:
+        """Note up to where the event log was known when items changed; their changes by number."""
+        with self._using, self._explained():
+            self._base.executemany(
+                "INSERT OR REPLACE INTO changes VALUES (?, ?)", [(number, events) for number in changes]
+            )
+
+    def known_at(self, change: int) -> int | None:
+        """Return up to where the event log was known when an item changed; None where nobody noted it."""
+        with self._using, self._explained():
+            row = self._base.execute("SELECT events FROM changes WHERE item = ?", (change,)).fetchone()
+        return None if row is None else int(row[0])
 
     def keep(self, receipts: Sequence[Receipt]) -> None:
         """Write receipts, and let the oldest go where there is no room; all or none is written.

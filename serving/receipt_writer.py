@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 
 import structlog
 
@@ -45,6 +46,14 @@ class ReceiptWriter:
                 self._changed.notify()
                 return
         self._drop(1, "too many are waiting to be written")
+
+    def note(self, changes: range, state_versions: Mapping[str, int]) -> None:
+        """Note up to where the one event log was known when items changed; their changes by number."""
+        if len(state_versions) == 1:
+            try:
+                self._receipts.note(changes, *state_versions.values())
+            except StorageError as error:
+                self._drop(0, str(error))
 
     def close(self) -> None:
         """Write what waits, and end."""

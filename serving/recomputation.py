@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from recsys.schema import RankRequest
 from serving.data_directory import EVENTS, ITEMS
 from serving.event_file import open_for_reading
 from serving.event_replay import replay
-from serving.item_log import ItemLog
+from serving.item_log import ItemChange, ItemLog
 from serving.item_replay import replay_changes, replay_items
 from serving.receipt_rows import Run
 
@@ -79,11 +79,12 @@ class Recomputation:
     """A bundle whose state and items are brought to where a receipt knew them, each time further along the logs.
 
     The state learns as it does offline, from the events as they stand in the log now; memory holds it and one page of
-    events. Changes of items take their turn by the time at which they and the events were recorded.
+    events. Changes of items take their turn where ``known_at`` says how many events were known by then, and else by the
+    time at which they and the events were recorded.
     """
 
-    def __init__(self, bundle: Path, logs: Logs) -> None:
-        self._bundle, self._logs = bundle, logs
+    def __init__(self, bundle: Path, logs: Logs, known_at: Callable[[int], int | None] = lambda _: None) -> None:
+        self._bundle, self._logs, self._known_at = bundle, logs, known_at
         self.pipeline = RankingPipeline.load(bundle)
         self._events = self._items = 0
 
@@ -108,9 +109,9 @@ class Recomputation:
     def advance(self, events: int, items: int) -> None:
         """Learn the events and make the changes of items up to a number each, in the order of time."""
         changes = self._logs.items.as_of(items, after=self._items)
-        for moment_us, group in groupby(changes, key=lambda change: change.recorded_us):
+        for known, group in groupby(changes, key=lambda change: self._events_at(change, events)):
             part = list(group)
-            self._learn(self._logs.events_before(moment_us, self._events, max(events, self._events)))
+            self._learn(known)
             replay_changes(part, self.pipeline)
             self._items = part[-1].sequence
         self._learn(events)
@@ -137,6 +138,12 @@ class Recomputation:
         self.pipeline = RankingPipeline.load(self._bundle)
         replay_items(self._logs.items, self.pipeline, sequence=items)
         self._events, self._items = 0, items
+
+    def _events_at(self, change: ItemChange, most: int) -> int:
+        noted = self._known_at(change.sequence)
+        if noted is not None:
+            return min(noted, most)
+        return self._logs.events_before(change.recorded_us, self._events, max(most, self._events))
 
     def _learn(self, upto: int) -> None:
         told = replay(self._logs.events, self._events, upto, _PAGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,7 @@ from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.receipt_writer import ReceiptWriter
 
 T = TypeVar("T")
+Changes = TypeVar("Changes", bound=Sized)
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
 
@@ -110,7 +111,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, log = self._loaded(), self._items()
         items = items_from_wire(request, model.item_schema)
         bind_contextvars(bundle_id=model.bundle_id, n=len(items))
-        changed = await self._computed(partial(model.upsert, items, log.upserted))
+        record = self._noted(model, log.upserted)
+        changed = await self._computed(partial(model.upsert, items, record))
         return pb.UpsertItemsResponse(changed=changed, pending_texts=model.pending_texts)
 
     async def DeleteItems(  # noqa: N802 - gRPC's name
@@ -122,7 +124,20 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, log = self._loaded(), self._items()
         ids = ids_from_wire(request)
         bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
-        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, log.deleted)))
+        record = self._noted(model, log.deleted)
+        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, record)))
+
+    def _noted(self, model: Model, record: Callable[[Changes], int]) -> Callable[[Changes], int]:
+        """Record changes, and note for those who check receipts which events were known by then."""
+        receipts = self.receipts
+
+        def noted(changes: Changes) -> int:
+            sequence = record(changes)
+            if receipts is not None:
+                receipts.note(range(sequence - len(changes) + 1, sequence + 1), model.state_versions)
+            return sequence
+
+        return noted
 
     async def _computed(self, work: Callable[[], T]) -> T:
         """Have a thread do the work; cancelled, it is not begun, or it is finished for nobody."""

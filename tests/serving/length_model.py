@@ -150,6 +150,10 @@ class LengthModel:
         return SCHEMA
 
     @property
+    def state_versions(self) -> dict[str, int]:
+        return {}
+
+    @property
     def pending_texts(self) -> int:
         return len(self._unread())
 
