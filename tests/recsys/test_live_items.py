@@ -88,7 +88,7 @@ def rank(pipeline: RankingPipeline, *candidates: str | Candidate, **fields: Any)
 
 def outputs(pipeline: RankingPipeline, *item_ids: str, **fields: Any) -> np.ndarray:
     request = ask(pipeline, *item_ids, **fields)
-    return pipeline._read(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
+    return pipeline._text(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))[0]
 
 
 def vector(pipeline: RankingPipeline, item_id: str) -> bytes:
