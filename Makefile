@@ -51,6 +51,13 @@ proto: $(READY) ## Generate the gRPC stubs from the proto
 	$(BIN)/python -m grpc_tools.protoc -I serving/pb=proto/recsys/v1 \
 	  --python_out=. --pyi_out=. --grpc_python_out=. proto/recsys/v1/ranking.proto
 
+docs: $(READY) ## Write docs/features.md from the declarations of the features
+	$(BIN)/python -c 'from recsys.features.document import page; print(page(), end="")' > docs/features.md
+
+nightly: $(READY) ## The long profiles: parity over 20,000 random logs, 200 kills under load
+	RECSYS_PARITY_LOGS=20000 $(BIN)/pytest --timeout 7200 tests/recsys/features/test_parity.py $(ARGS)
+	$(MAKE) crash
+
 # Resolved in an environment of its own, so that nothing else that is installed here gets in. Left out: what marks a
 # build of the same version (+cpu), and the CUDA libraries, which torch pins itself where it needs them.
 lock: $(BIN)/python ## Resolve pyproject.toml anew and write requirements.lock

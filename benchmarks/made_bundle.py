@@ -51,7 +51,7 @@ def make_bundle(folder: Path, scale: Scale, seed: int = 0) -> Path:
     newest = Lists.from_impressions(dataset.impressions.tail(scale.fitted_lists), catalog)
     behaviour, _ = features_and_histories(state, dataset.impressions, None, newest, scale.history, skips=False)
     text = rng.standard_normal((len(behaviour), len(TEXT_OUTPUTS))).astype(np.float32)
-    table = assemble(text, behaviour, newest.offsets)
+    table = assemble(text, behaviour, newest.offsets, state.feature_set.names)
     items = BytesIO()
     dataset.items.write_parquet(items)
     files = {

@@ -154,7 +154,7 @@ class RankingPipeline:
         watch.stop("features")
         text, attended_without_text = self._text(request, seen)
         watch.stop("text")
-        table = assemble(text, behaviour, lists.offsets)
+        table = assemble(text, behaviour, lists.offsets, self.state.feature_set.names)
         scores = self.ranker.predict(table)
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
@@ -216,7 +216,8 @@ class RankingPipeline:
     ) -> npt.NDArray[np.float32]:
         """Return the table [N, C] that the ranker would score, by what a state says; some texts may be left unread."""
         text, _ = self._text(request, seen, without_text, attended_without_text)
-        return assemble(text, self.state.feature_set.table(seen), seen.lists.offsets)
+        features = self.state.feature_set
+        return assemble(text, features.table(seen), seen.lists.offsets, features.names)
 
     def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
@@ -250,7 +251,7 @@ class RankingPipeline:
             By method, one score per item [R]: ``full``, ``text_only``, ``behaviour_only``, and full's ``probability``.
         """
         text, behaviour = self.text_outputs(seen), self.state.feature_set.table(seen)
-        full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets))
+        full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets, self.state.feature_set.names))
         return {
             "full": full,
             "text_only": text[:, 0].astype(np.float64),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,39 +11,17 @@ import polars as pl
 from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError, Fault
-from recsys.features import Context, FeatureState, replay
 from recsys.lists import Lists
-from recsys.metrics import METRICS, ListMetrics, click_report, list_metrics
+from recsys.metrics import ListMetrics, click_report, list_metrics
 from training.baselines import chance, popularity, shown_order
-from training.bootstrap import Figure, intervals
-from training.evaluation import DatasetFacts, Evaluation, SliceFigures
+from training.evaluation import DatasetFacts, Evaluation, SliceFigures, StaleFigures
+from training.log_scorer import LogScorer, ScoresLists
+from training.paired_figures import paired_figures
 from training.slices import SLICES, Slice, members
 from training.split import TEST_SHARE, split_is_given, test_lists
+from training.staleness import CIRCUMSTANCES, METHODS, Circumstance
 
 Floats = npt.NDArray[np.float64]
-
-# Method -> the differences worth an interval of their own: what each part of the stack adds.
-PAIRS = (
-    ("full", "behaviour_only"),
-    ("full", "text_only"),
-    ("full", "popularity"),
-    ("text_only", "cross_encoder"),
-)
-
-
-class ScoresLists(Protocol):
-    """What is evaluated: ``recsys.pipeline.RankingPipeline``, or anything that scores lists like it."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The items that the bundle knows."""
-
-    @property
-    def bundle_id(self) -> str:
-        """The bundle's name."""
-
-    def score_lists(self, seen: Context) -> Mapping[str, Floats]:
-        """Score all items, each array of shape [R]: full, text_only, behaviour_only, and probability of a click."""
 
 
 def evaluate(
@@ -59,7 +36,8 @@ def evaluate(
     """Judge a bundle on a dataset's test lists (``training.split``).
 
     Behaviour is taken from all impressions and events of the dataset: what a list may see is what happened strictly
-    before it, as in serving. Items that the bundle does not know stay in the lists, scored as unknown.
+    before it, as in serving. Items that the bundle does not know stay in the lists, scored as unknown. The
+    stale-counter test scores them again, as servers would that have heard nothing for a day, or ever.
 
     Args:
         pipeline: what to evaluate.
@@ -67,7 +45,7 @@ def evaluate(
         cross_encoder: its scores of all items of the test lists, shape [R]; adds the method "cross_encoder".
         seed: of the random baseline and the bootstrap.
         draws: of users, for the intervals.
-        progress: told (lists done, lists in all) now and then.
+        progress: told (lists scored, lists to be scored) now and then; every list is scored once per circumstance.
 
     Raises:
         DatasetError: no test list holds both a click and a non-click.
@@ -75,20 +53,18 @@ def evaluate(
     train, test = test_lists(dataset.impressions)
     _require_both_classes(test)
     clicked = test["clicked"].explode(empty_as_null=False).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(test["item_ids"].list.len().to_numpy())]).astype(np.int64)
-    scores = _score(pipeline, dataset, Lists.from_impressions(test, pipeline.catalog), progress)
+    lists = Lists.from_impressions(test, pipeline.catalog)
+    scorer = LogScorer(pipeline, dataset, lists, passes=1 + len(CIRCUMSTANCES), progress=progress)
+    scores = scorer.scores(lists.ts)
     probability = scores.pop("probability")
-    scores |= {
-        "popularity": popularity(dataset.impressions, test),
-        "shown_order": shown_order(test),
-        "random": chance(test, seed=seed),
-    }
-    if cross_encoder is not None:
-        scores["cross_encoder"] = cross_encoder
-    judged = {method: list_metrics(values, clicked, offsets) for method, values in scores.items()}
+    scores |= _baselines(dataset, test, seed) | ({} if cross_encoder is None else {"cross_encoder": cross_encoder})
+    judged = {method: list_metrics(values, clicked, lists.offsets) for method, values in scores.items()}
     kept = judged["random"].kept
     users = _user_numbers(test)[kept]
-    methods, differences = _figures(judged, np.ones(len(kept), np.bool_), users, draws=draws, seed=seed)
+    methods, differences = paired_figures(judged, users, draws=draws, seed=seed)
+    stale = {
+        name: _stale(given, scorer, clicked, users, draws=draws, seed=seed) for name, given in CIRCUMSTANCES.items()
+    }
     slices = {
         name: _slice(SLICES[name], judged, belongs[kept], users, draws=draws, seed=seed)
         for name, belongs in members(train, test).items()
@@ -100,32 +76,13 @@ def evaluate(
         methods=methods,
         differences=differences,
         slices=slices,
+        stale=stale,
         calibration=click_report(probability, clicked),
         tie_rates={method: found.tie_rate for method, found in judged.items()},
         dataset=_facts(dataset.impressions, train, test, pipeline.catalog),
         draws=draws,
         seed=seed,
     )
-
-
-def _score(
-    pipeline: ScoresLists,
-    dataset: Dataset,
-    lists: Lists,
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Floats]:
-    scores: dict[str, Floats] = {}
-    done = 0
-    for answered in replay(FeatureState(pipeline.catalog), dataset.impressions, dataset.events, lists):
-        if not answered.numbers.size:
-            continue
-        rows = lists.rows_of(answered.numbers)
-        for method, values in pipeline.score_lists(answered.context).items():
-            scores.setdefault(method, np.empty(lists.item_rows.size))[rows] = values
-        done += answered.numbers.size
-        if progress is not None:
-            progress(done, len(lists))
-    return scores
 
 
 def _require_both_classes(test: pl.DataFrame) -> None:
@@ -142,23 +99,28 @@ def _user_numbers(test: pl.DataFrame) -> npt.NDArray[np.int64]:
     return test.select(user=key.rank("dense"))["user"].to_numpy().astype(np.int64)
 
 
-def _figures(
-    judged: Mapping[str, ListMetrics],
-    belongs: npt.NDArray[np.bool_],
+def _baselines(dataset: Dataset, test: pl.DataFrame, seed: int) -> dict[str, Floats]:
+    return {
+        "popularity": popularity(dataset.impressions, test),
+        "shown_order": shown_order(test),
+        "random": chance(test, seed=seed),
+    }
+
+
+def _stale(
+    given: Circumstance,
+    scorer: LogScorer,
+    clicked: npt.NDArray[np.bool_],
     users: npt.NDArray[np.int64],
     *,
     draws: int,
     seed: int,
-) -> tuple[dict[str, dict[str, Figure]], dict[str, dict[str, Figure]]]:
-    """Average every method, and every pair's difference, over the lists that belong."""
-    columns = {method: [found.values[name][belongs] for name in METRICS] for method, found in judged.items()}
-    for better, worse in PAIRS:
-        if better in judged and worse in judged:
-            columns[f"{better} - {worse}"] = [a - b for a, b in zip(columns[better], columns[worse], strict=True)]
-    values = np.stack([column for group in columns.values() for column in group], axis=1)
-    found = iter(intervals(values, users[belongs], draws=draws, seed=seed))
-    figures = {group: {name: next(found) for name in METRICS} for group in columns}
-    return {m: figures[m] for m in figures if m in judged}, {d: figures[d] for d in figures if d not in judged}
+) -> StaleFigures:
+    scores = scorer.scores(given.known_until(scorer.lists.ts))
+    judged = {method: list_metrics(scores[method], clicked, scorer.lists.offsets) for method in METHODS}
+    methods, differences = paired_figures(judged, users, draws=draws, seed=seed)
+    difference = differences[" - ".join(METHODS)]
+    return StaleFigures(title=given.title, says=given.says, methods=methods, difference=difference)
 
 
 def _slice(
@@ -170,7 +132,7 @@ def _slice(
     draws: int,
     seed: int,
 ) -> SliceFigures:
-    methods = _figures(judged, belongs, users, draws=draws, seed=seed)[0] if belongs.any() else {}
+    methods = paired_figures(judged, users, belongs, draws=draws, seed=seed)[0] if belongs.any() else {}
     return SliceFigures(
         title=part.title,
         says=part.says,

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from recsys.metrics import ClickReport
 from training import evaluation_tables
 from training.bootstrap import Figure
+from training.staleness import TOLERANCE
 
 # Method -> metric -> figure.
 Figures = Mapping[str, Mapping[str, Figure]]
@@ -25,6 +26,21 @@ class SliceFigures:
     lists: int
     users: int
     methods: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleFigures:
+    """The full stack and text alone on all lists when counters are stale or gone; ``difference`` is paired."""
+
+    title: str
+    says: str
+    methods: Figures
+    difference: Mapping[str, Figure]
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether the full stack is as good as text alone, but for the tolerance."""
+        return self.difference["auc"].value >= -TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +71,7 @@ class Evaluation:
     """Means over ``lists`` test lists of ``users`` users, with 95 % bootstrap intervals over users.
 
     ``differences`` are paired: "full - popularity" is the mean, over lists, of how far the one is above the other.
+    ``stale`` holds the stale-counter test by circumstance (``training.staleness``).
     ``tie_rates`` say which share of the items shares its score with another one of its list, per method.
     """
 
@@ -64,11 +81,17 @@ class Evaluation:
     methods: Figures
     differences: Figures
     slices: Mapping[str, SliceFigures]
+    stale: Mapping[str, StaleFigures]
     calibration: ClickReport
     tie_rates: Mapping[str, float]
     dataset: DatasetFacts
     draws: int
     seed: int
+
+    @property
+    def stale_passed(self) -> bool:
+        """Tell whether the full stack bears stale and missing counters."""
+        return all(part.passed for part in self.stale.values())
 
     def best_first(self, metric: str = "auc") -> list[str]:
         """Name the methods, the highest ``metric`` first."""
@@ -86,6 +109,13 @@ class Evaluation:
                 for name, part in self.slices.items()
             },
             "differences": _plain(self.differences),
+            "stale": {
+                **{
+                    name: {**_plain(part.methods), "difference": _plain_row(part.difference)}
+                    for name, part in self.stale.items()
+                },
+                "passed": self.stale_passed,
+            },
             "calibration": self.calibration.to_json(),
             "tie_rates": dict(self.tie_rates),
             "unknown_items": self.dataset.unknown_items,
@@ -99,4 +129,8 @@ class Evaluation:
 
 
 def _plain(figures: Figures) -> dict[str, dict[str, dict[str, float]]]:
-    return {method: {metric: figure.to_json() for metric, figure in row.items()} for method, row in figures.items()}
+    return {method: _plain_row(row) for method, row in figures.items()}
+
+
+def _plain_row(row: Mapping[str, Figure]) -> dict[str, dict[str, float]]:
+    return {metric: figure.to_json() for metric, figure in row.items()}

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from recsys.metrics import METRICS
 from training.bootstrap import Figure
+from training.staleness import TOLERANCE
 
 if TYPE_CHECKING:
     from training.evaluation import Evaluation
@@ -30,8 +31,14 @@ SLICE_METRIC = "auc"
 
 
 def tables(evaluation: Evaluation) -> tuple[RenderableType, ...]:
-    """Return the methods, best first; what the full stack gains; the slices; the calibration."""
-    return (_methods(evaluation), _differences(evaluation), _slices(evaluation), _calibration(evaluation))
+    """Return the methods, best first; what the full stack gains; the slices; the stale-counter test; calibration."""
+    return (
+        _methods(evaluation),
+        _differences(evaluation),
+        _slices(evaluation),
+        _stale(evaluation),
+        _calibration(evaluation),
+    )
 
 
 def _new(title: str, caption: str = "") -> Table:
@@ -107,6 +114,24 @@ def _slices(evaluation: Evaluation) -> Table:
             sure = method == "full" and part.users > 1
             cells.append(_cell(figure, style="bold green" if figure.value == best else "", sure=sure))
         table.add_row(part.title, f"{part.lists:,}", *(cells or [Text("-", style="dim")] * len(methods)))
+    return table
+
+
+def _stale(evaluation: Evaluation) -> Table:
+    verdict = "passed" if evaluation.stale_passed else "FAILED"
+    table = _new(
+        f"Stale-counter test: {verdict}",
+        f"passed where the full stack's auc is at least that of text alone, less {TOLERANCE}",
+    )
+    table.add_column("counters", no_wrap=True)
+    for name in METRICS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for part in evaluation.stale.values():
+        passed = Text("passed", style="green") if part.passed else Text("failed", style="bold red")
+        table.add_row(Text(part.title, style="bold"), passed)
+        for method, row in part.methods.items():
+            table.add_row(LABELS[method], *(_cell(row[name]) for name in METRICS))
+        table.add_row("difference", *(_cell(part.difference[name], sign=True) for name in METRICS))
     return table
 
 

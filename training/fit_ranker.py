@@ -15,6 +15,7 @@ from recsys.lists import Lists
 from recsys.metrics import click_report, list_metrics
 from training.calibrate import fit_calibration
 from training.grow_trees import Bools, ClickLists, Floats, Table, grow
+from training.outages import OutageRows
 from training.ranker_config import RankerConfig
 
 __all__ = ["FittedRanker", "RankerConfig", "TextScores", "check_out_of_time", "fit_ranker"]
@@ -47,12 +48,13 @@ def fit_ranker(
     config: RankerConfig,
     *,
     behaviour_names: tuple[str, ...],
-    counters: Bools,
+    outages: OutageRows | None = None,
 ) -> FittedRanker:
     """Fit the full ranker and one without text.
 
-    The newest lists judge: they stop the trees, and calibrate scores that did not learn from them. Text and counters
-    are taken away from some of the others, so that the trees know what to do without.
+    The newest lists judge, as they were: they stop the trees, and calibrate scores that did not learn from them. The
+    trees learn from lists of which some have lost their text, and others what was heard before them (``outages``), so
+    that they know what to do without.
 
     Args:
         behaviour: behavioural features [R, F], each list's of its own moment.
@@ -62,15 +64,18 @@ def fit_ranker(
         weight: weight of each list [L].
         config: how the trees are grown.
         behaviour_names: names of the features [F].
-        counters: which features rest on counted events [F].
+        outages: some of the lists once more, as a server sees them whose event stream has stopped.
 
     Raises:
         LeakError: a list was scored by a model that knew it.
     """
     check_out_of_time(text, lists)
+    if outages is not None:
+        trained_until = text.trained_until[outages.numbers]
+        check_out_of_time(TextScores(values=outages.text, trained_until=trained_until), lists.take(outages.numbers))
     data = ClickLists(lists=lists, clicked=clicked, weight=weight, newest=_newest(lists, config.validation))
-    whole = assemble(text.values, behaviour, lists.offsets)
-    learned = _with_gaps(whole, lists, counters, config)
+    whole = assemble(text.values, behaviour, lists.offsets, behaviour_names)
+    learned = assemble(*_with_gaps(text.values, behaviour, lists, outages, config), lists.offsets, behaviour_names)
     names = column_names(behaviour_names)
     full = grow(learned, whole, names, data, config)
     bare = slice(len(TEXT_COLUMNS), None)
@@ -115,16 +120,18 @@ def _newest(lists: Lists, share: float) -> Bools:
     return newest
 
 
-def _with_gaps(whole: Table, lists: Lists, counters: Bools, config: RankerConfig) -> Table:
-    """Take the text away from some lists, and the counters from others; a list may lose both."""
-    rng = np.random.default_rng(config.seed)
-    is_text = np.arange(whole.shape[1]) < len(TEXT_COLUMNS)
-    is_counter = np.concatenate([np.zeros(len(TEXT_COLUMNS), np.bool_), counters])
-    learned = whole.copy()
-    for columns, share in ((is_text, config.text_dropout), (is_counter, config.counter_dropout)):
-        lost = rng.random(len(lists)) < share
-        learned[np.ix_(lost[lists.list_of_row], columns)] = np.nan
-    return learned
+def _with_gaps(
+    text: Table, behaviour: Table, lists: Lists, outages: OutageRows | None, config: RankerConfig
+) -> tuple[Table, Table]:
+    """Put the lists with outages in their places, and take the text away from some lists; a list may lose both."""
+    text, behaviour = text.copy(), behaviour.copy()
+    if outages is not None:
+        rows = lists.rows_of(outages.numbers)
+        text[rows], behaviour[rows] = outages.text, outages.behaviour
+    # A stream of its own: the draw of the outages would take the text from the very lists that have nothing else.
+    lost = np.random.default_rng([config.seed, 1]).random(len(lists)) < config.text_dropout
+    text[lost[lists.list_of_row]] = np.nan
+    return text, behaviour
 
 
 def _measured(scores: Floats, data: ClickLists) -> dict[str, float]:

@@ -22,7 +22,12 @@ class RankerConfig(BaseModel):
     pointwise: float = Field(default=0.5, ge=0, lt=1, description="weight of log-loss trees beside the lambdarank ones")
     validation: float = Field(default=0.15, gt=0, lt=1, description="share of the newest lists that judges")
     text_dropout: float = Field(default=0.1, ge=0, lt=1, description="share of lists that lose their text scores")
-    counter_dropout: float = Field(default=0.1, ge=0, lt=1, description="share of lists that lose their counters")
+    counter_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of lists learned as if nothing had ever been heard"
+    )
+    stale_share: float = Field(
+        default=0.1, ge=0, lt=1, description="share of lists learned as if nothing had been heard for 1 to 72 hours"
+    )
     position_bias: bool = Field(
         default=False, description="let lambdarank learn and take out a bias per place; log-loss trees are left out"
     )

@@ -16,6 +16,7 @@ from training import plots
 from training.bootstrap import Figure
 from training.evaluation import Evaluation
 from training.evaluation_tables import LABELS
+from training.staleness import TOLERANCE
 
 # A cell of an example: words, a number (three decimals), or short phrases; one that begins with + or - is coloured.
 Cell = str | int | float | tuple[str, ...]
@@ -53,6 +54,7 @@ def write_report(
         example=ranking_example,
         metrics=list(METRICS),
         labels=LABELS,
+        tolerance=TOLERANCE,
         best=_best(evaluation.methods),
         slice_best={name: _best(part.methods) for name, part in evaluation.slices.items() if part.lists},
         # Our own drawings, in which matplotlib has escaped all text.

@@ -42,12 +42,16 @@ Tell = Callable[[str, float, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedText:
-    """The text model to serve, the out-of-time scores for the ranker, and what each slice was measured at."""
+    """The text model to serve, the out-of-time scores for the ranker, and what each slice was measured at.
+
+    ``outage_scores`` [R of those lists, 5] are the same models' scores of the lists with outages.
+    """
 
     predictor: ClickPredictor
     tokenizer_json: bytes
     tokens: Tokens
     scores: TextScores
+    outage_scores: npt.NDArray[np.float32]
     lists: TextLists
     metrics: dict[str, dict[str, float]]
 
@@ -61,8 +65,23 @@ class TrainingLists:
     weight: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoriesInOutages:
+    """The numbers of the lists with outages [S], and their users' histories as known then [S, H]."""
+
+    numbers: Rows
+    histories: Histories
+
+
 def train_text(
-    catalog: Catalog, histories: Histories, log: TrainingLists, config: TrainConfig, work: Path, tell: Tell
+    catalog: Catalog,
+    histories: Histories,
+    log: TrainingLists,
+    config: TrainConfig,
+    work: Path,
+    tell: Tell,
+    *,
+    outages: HistoriesInOutages,
 ) -> TrainedText:
     """Fine-tune slice by slice; what an earlier, interrupted run finished in ``work`` is not done again."""
     torch.manual_seed(config.seed)
@@ -70,6 +89,15 @@ def train_text(
     texts, query_rows = with_queries(catalog, log.lists)
     tokens = ItemTokenizer(tokenizer, config.text.tokens).encode(texts)
     lists = TextLists(log.lists, histories, log.clicked, pad=len(texts), query_rows=query_rows, weight=log.weight)
+    outage_lists = TextLists(
+        log.lists.take(outages.numbers),
+        outages.histories,
+        log.clicked[log.lists.rows_of(outages.numbers)],
+        pad=len(texts),
+        query_rows=query_rows[outages.numbers],
+        weight=log.weight[outages.numbers],
+    )
+    outage_values = np.full((len(outage_lists.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
     values = np.full((len(log.clicked), len(TEXT_OUTPUTS)), np.nan, np.float32)
     trained_until = np.full(len(log.lists), -1, np.int64)
     metrics: dict[str, dict[str, float]] = {}
@@ -83,13 +111,16 @@ def train_text(
         metrics[name] = _train_slice(predictor, lists, known, config, work / name, tell, judged=judged)
         if following is not None:
             ahead = np.arange(len(known), _whole_moments(log.lists.ts, following))
-            values[np.isin(log.lists.list_of_row, ahead)] = score_lists(predictor, lists, ahead)
+            values[lists.rows(ahead)] = score_lists(predictor, lists, ahead)
+            of_outages = np.flatnonzero(np.isin(outages.numbers, ahead))
+            outage_values[outage_lists.rows(of_outages)] = score_lists(predictor, outage_lists, of_outages)
             trained_until[ahead] = log.lists.ts[known[-1]] if len(known) else -1
     return TrainedText(
         predictor=predictor,
         tokenizer_json=tokenizer.to_str().encode(),
         tokens=tokens,
         scores=TextScores(values=values, trained_until=trained_until),
+        outage_scores=outage_values,
         lists=lists,
         metrics={name: figures for name, figures in metrics.items() if figures},
     )

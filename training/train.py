@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 from torch import distributed
@@ -29,9 +30,10 @@ from training.calibrate import fit_calibration
 from training.config import TrainConfig
 from training.fit_ranker import FittedRanker, fit_ranker
 from training.golden import golden_requests
+from training.outages import OutageRows, draw_outages
 from training.publish_text import ExportedText, export_text
 from training.split import test_lists
-from training.text_training import Tell, TrainedText, TrainingLists, train_text, weights_fingerprint
+from training.text_training import HistoriesInOutages, Tell, TrainedText, TrainingLists, train_text, weights_fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,8 @@ def train(
     behaviour, histories = features_and_histories(
         state, impressions, dataset.events, log.lists, config.text.history_length, skips=config.text.skips
     )
-    text = train_text(catalog, histories, log, config, work, tell)
+    outages, behaviour_then = _in_outages(dataset, impressions, log, catalog, config)
+    text = train_text(catalog, histories, log, config, work, tell, outages=outages)
     if distributed.is_initialized() and distributed.get_rank():
         return None
     tell("export", 0.0, "")
@@ -87,7 +90,7 @@ def train(
         log.weight,
         config.ranker,
         behaviour_names=state.feature_set.names,
-        counters=state.feature_set.counters,
+        outages=OutageRows(numbers=outages.numbers, behaviour=behaviour_then, text=text.outage_scores),
     )
     files = _files(dataset, state, text, exported, fitted, _item_calibration(log, exported))
     draft = _draft(impressions, state, text, exported, fitted, config, catalog)
@@ -99,6 +102,23 @@ def train(
         shutil.rmtree(work, ignore_errors=True)
     tell("publish", 1.0, bundle_id)
     return Published(bundle_id=bundle_id, directory=store.path(bundle_id), metrics=dict(draft.metrics))
+
+
+def _in_outages(
+    dataset: Dataset, impressions: pl.DataFrame, log: TrainingLists, catalog: Catalog, config: TrainConfig
+) -> tuple[HistoriesInOutages, npt.NDArray[np.float32]]:
+    """Draw the lists to be learned as if the event stream had stopped; return their histories and features then."""
+    drawn = draw_outages(log.lists.ts, config.ranker)
+    behaviour, histories = features_and_histories(
+        FeatureState(catalog),
+        impressions,
+        dataset.events,
+        log.lists.take(drawn.numbers),
+        config.text.history_length,
+        skips=config.text.skips,
+        known_until=drawn.known_until,
+    )
+    return HistoriesInOutages(numbers=drawn.numbers, histories=histories), behaviour
 
 
 def _item_calibration(log: TrainingLists, exported: ExportedText) -> Calibration:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from recsys.features.attributes import Floats
 from recsys.features.context import Context
 from recsys.features.feature import Feature
 from recsys.features.look import TASTED
 from recsys.features.tables import DAYPARTS, Ints
-from recsys.features.taste import meetings
+from recsys.features.taste import meetings, same_category
 from recsys.features.windows import HOUR, WINDOW_NAMES
 
 _SPANS = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+_CATEGORY_HOURS = (("1h", "hour", 1), ("24h", "24 hours", 24), ("7d", "7 days", 168))
 _EVER = len(WINDOW_NAMES) - 1
 
 
@@ -100,15 +100,17 @@ def _variety(context: Context) -> Floats:
     return context.per_row(np.where(known > 0, distinct / np.maximum(known, 1), np.nan))
 
 
-def _category_clicks(hours: float, context: Context) -> Floats:
-    """Count the user's clicks of the last hours on the candidate's category."""
-    seen, facts = context.seen, context.facts
-    rows = seen.liked_row[:, :TASTED]
-    recent = (rows >= 0) & (seen.liked_ts[:, :TASTED] > (context.lists.ts - int(hours * HOUR))[:, None])
-    categories = np.where(recent, facts.categories[rows], 0)
-    own = facts.categories[context.rows]
-    same: npt.NDArray[np.bool_] = (categories[context.list_of_row] == own[:, None]) & (own != 0)[:, None]
-    return context.where_known(same.sum(axis=1))
+def _of_category(context: Context) -> Floats:
+    """Count the user's clicks on the candidate's category, by ``_CATEGORY_HOURS``; shape [3, R]."""
+    rows = np.ascontiguousarray(context.seen.liked_row[:, :TASTED])
+    since = context.lists.ts - (np.array([hours for *_, hours in _CATEGORY_HOURS]) * HOUR)[:, None]
+    return same_category(
+        context.rows, context.lists.offsets, rows, context.seen.liked_ts, since, context.facts.categories
+    )
+
+
+def _category_clicks(window: int, context: Context) -> Floats:
+    return context.where_known(context.get(_of_category)[window])
 
 
 def _hour(context: Context) -> Floats:
@@ -145,10 +147,10 @@ FEATURES = (
         Feature(
             name=f"user_category_clicks_{name}",
             description=f"The user's clicks on its category in the last {span}",
-            compute=partial(_category_clicks, hours),
+            compute=partial(_category_clicks, window),
             relative=True,
         )
-        for name, span, hours in (("1h", "hour", 1.0), ("24h", "24 hours", 24.0), ("7d", "7 days", 168.0))
+        for window, (name, span, _) in enumerate(_CATEGORY_HOURS)
     ),
     Feature(name="seen_before", description="How often the user was shown it lately", compute=_views),
     Feature(name="clicked_before", description="How often the user clicked it lately", compute=_clicks),

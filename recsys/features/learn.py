@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from recsys.features.compiled import compiled, inlined
 from recsys.features.keys import NOBODY, Keys, Slots, find, insert, remove
-from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, PLACES, Ints, Items, Tables, Users
+from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, PLACES, Ints, Tables, Users
 from recsys.features.windows import CLICKS, HOUR, LAST, RINGS, TOTALS, VIEWS, count, moment, see
 from recsys.schema import ACTION_CODE
 
@@ -70,21 +70,24 @@ def learn(tables: Tables, facts: Facts, told: Operations, first: int, last: int,
 
 @inlined
 def _shown(tables: Tables, facts: Facts, told: Operations, number: int, user: int, now: Ints) -> None:
-    items, ts, start = tables.items, told.ts[number], told.start[number]
+    # Arrays are taken out of their tables before the loop: each look into a tuple of arrays counts references.
+    places, items, rows, expected = tables.places, told.item, told.row, tables.items.expected
+    words, categories, values = tables.items.counts, tables.categories.counts, tables.values
+    category, codes = facts.category, facts.codes
+    ts, start = told.ts[number], told.start[number]
     length = told.stop[number] - start
     everywhere = 100 * (tables.overall[0, TOTALS + CLICKS] + 1) / (tables.overall[0, TOTALS + VIEWS] + 10)
     for place in range(length):
-        if told.item[start + place] < 0:
-            continue
-        known = min(place, PLACES - 1)
-        rate = (tables.places[known, CLICKS] + everywhere) / (tables.places[known, VIEWS] + 100)
-        items.expected[told.item[start + place]] += np.int64(np.rint(rate * MICRO))
+        slot = items[start + place]
+        if slot >= 0:
+            known = min(place, PLACES - 1)
+            rate = (places[known, CLICKS] + everywhere) / (places[known, VIEWS] + 100)
+            expected[slot] += np.int64(np.rint(rate * MICRO))
     for place in range(length):
-        slot, row = told.item[start + place], told.row[start + place]
-        tables.places[min(place, PLACES - 1), VIEWS] += 1
-        if slot < 0:
-            continue
-        _count_item(tables, facts, slot, row, ts, now, VIEWS)
+        places[min(place, PLACES - 1), VIEWS] += 1
+        slot, row = items[start + place], rows[start + place]
+        if slot >= 0:
+            _count_item(words, categories, values, category, codes, slot, row, ts, now, VIEWS)
     count(tables.overall, 0, ts, now, VIEWS, length)
     if user >= 0:
         count(tables.users.counts, user, ts, now, VIEWS, length)
@@ -99,7 +102,8 @@ def _clicked(tables: Tables, facts: Facts, told: Operations, number: int, user: 
     slot, row = told.item[told.start[number]], told.row[told.start[number]]
     tables.places[place, CLICKS] += 1
     if slot >= 0:
-        _count_item(tables, facts, slot, row, ts, now, CLICKS)
+        words, categories, values = tables.items.counts, tables.categories.counts, tables.values
+        _count_item(words, categories, values, facts.category, facts.codes, slot, row, ts, now, CLICKS)
     count(tables.overall, 0, ts, now, CLICKS, 1)
     if told.surface[number] >= 0:
         count(tables.surfaces.counts, told.surface[number], ts, now, CLICKS, 1)
@@ -131,50 +135,64 @@ def _acted(tables: Tables, told: Operations, number: int, user: int) -> None:
 
 
 @inlined
-def _count_item(tables: Tables, facts: Facts, slot: int, row: int, ts: int, now: Ints, what: int) -> None:
-    count(tables.items.counts, slot, ts, now, what, 1)
+def _count_item(
+    words: Ints,
+    categories: Ints,
+    values: Ints,
+    category: Slots,
+    codes: npt.NDArray[np.int32],
+    slot: int,
+    row: int,
+    ts: int,
+    now: Ints,
+    what: int,
+) -> None:
+    """Count one event of an item, of its category and of its attribute values."""
+    count(words, slot, ts, now, what, 1)
     if row >= 0:
-        if facts.category[row] >= 0:
-            count(tables.categories.counts, facts.category[row], ts, now, what, 1)
-        for place in range(facts.codes.shape[1]):
-            code = facts.codes[row, place]
+        if category[row] >= 0:
+            count(categories, category[row], ts, now, what, 1)
+        for place in range(codes.shape[1]):
+            code = codes[row, place]
             if code >= 0:
-                tables.values[code, what] += 1
+                values[code, what] += 1
 
 
 @inlined
 def _like(tables: Tables, user: int, slot: int, ts: int, action: int) -> None:
     """Remember a welcome action, and pair its item with those that the user liked before."""
-    users, items = tables.users, tables.items
-    key = items.keys[slot]
+    items, times, actions = tables.users.liked_items, tables.users.liked_ts, tables.users.liked_actions
+    cells, slots = tables.items.cells, tables.items.slots
+    partners, shared = tables.items.partners, tables.items.shared
+    key = tables.items.keys[slot]
     for place in range(PAIRED):
-        if users.liked_actions[user, place] == 0:
+        if actions[user, place] == 0:
             break
-        earlier = users.liked_items[user, place]
+        earlier = items[user, place]
         if earlier != key:
-            _pair(items, slot, earlier)
-            other = find(items.cells, items.slots, earlier)
+            _pair(partners, shared, slot, earlier)
+            other = find(cells, slots, earlier)
             if other >= 0:
-                _pair(items, other, key)
-    _remember(users.liked_items, users.liked_ts, users.liked_actions, user, key, ts, action)
+                _pair(partners, shared, other, key)
+    _remember(items, times, actions, user, key, ts, action)
 
 
 @inlined
-def _pair(items: Items, slot: int, partner: int) -> None:
+def _pair(partners: npt.NDArray[np.uint32], shared: npt.NDArray[np.uint32], slot: int, partner: int) -> None:
     """Count a click that two items share; where the table is full, the rarest partner gives way."""
     low = np.uint32(partner & 0xFFFFFFFF)
     rarest = 0
     for place in range(PARTNERS):
-        if items.shared[slot, place] == 0:
+        if shared[slot, place] == 0:
             rarest = place
             break
-        if items.partners[slot, place] == low:
-            items.shared[slot, place] += 1
+        if partners[slot, place] == low:
+            shared[slot, place] += 1
             return
-        if items.shared[slot, place] < items.shared[slot, rarest]:
+        if shared[slot, place] < shared[slot, rarest]:
             rarest = place
-    items.partners[slot, rarest] = low
-    items.shared[slot, rarest] = 1
+    partners[slot, rarest] = low
+    shared[slot, rarest] = 1
 
 
 @inlined
@@ -198,7 +216,7 @@ def _remember(
 @inlined
 def _remember_list(tables: Tables, user: int, told: Operations, number: int) -> None:
     """Remember a list as shown in vain: as ``_remember`` would item by item, but moving the older ones once."""
-    users, items, ts = tables.users, told.item, told.ts[number]
+    users, items, ts, item_keys = tables.users, told.item, told.ts[number], tables.items.keys
     new = 0
     for at in range(told.start[number], told.stop[number]):
         new += items[at] >= 0
@@ -214,7 +232,7 @@ def _remember_list(tables: Tables, user: int, told: Operations, number: int) -> 
     at = told.stop[number] - 1
     while new > 0:
         if items[at] >= 0:
-            keys[user, place], times[user, place], actions[user, place] = tables.items.keys[items[at]], ts, SKIP
+            keys[user, place], times[user, place], actions[user, place] = item_keys[items[at]], ts, SKIP
             place += 1
             new -= 1
         at -= 1

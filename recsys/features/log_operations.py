@@ -15,7 +15,7 @@ from recsys.lists import Lists
 from recsys.schema import ACTION_CODE
 
 # Lists that are read from a file at a time.
-_READ = 1 << 16
+_READ = 1 << 13
 _CODES = {name: code for name, code in ACTION_CODE.items() if name != "pad"}
 
 

@@ -14,6 +14,7 @@ from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, Ints, It
 from recsys.features.windows import CLICKS, FIRST, LAST, LIMITS, RINGS, TOTALS, VIEWS, WINDOWS, add_up, moment
 
 Floats = npt.NDArray[np.float64]
+Partners = npt.NDArray[np.uint32]
 
 # How many of the remembered welcome actions the tastes rest on, and how many of those count for shared clicks.
 TASTED = 32
@@ -115,21 +116,29 @@ def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) ->
     recent = np.zeros(_CELLS, np.int64)
     weight = np.zeros((_CELLS, 3))
     _choices(tables.items, facts, seen, number, recent, weight)
+    # Arrays are taken out of their tables before the loop: each look into a tuple of arrays counts references.
+    words, expected, actions = tables.items.counts, tables.items.expected, tables.items.actions
+    partners, times, categories = tables.items.partners, tables.items.shared, tables.categories.counts
+    prior = seen.prior[number]
+    rows, slots, category_of = asked.row, asked.item, facts.category
+    item, item_times, item_expected, item_actions = seen.item, seen.item_times, seen.item_expected, seen.item_actions
+    category_seen, popularity, shared = seen.category, seen.popularity, seen.shared
     for row in range(asked.offsets[number], asked.offsets[number + 1]):
-        slot, known = asked.item[row], asked.row[row]
-        _write(tables.items.counts, slot, now, age, seen.item, row)
-        _write_times(tables.items.counts, slot, seen.item_times, row)
+        slot, known = slots[row], rows[row]
+        _write(words, slot, now, age, item, row)
+        _write(categories, category_of[known] if known >= 0 else -1, now, age, category_seen, row)
+        views, clicks = 0, 0
         if slot >= 0:
-            seen.item_expected[row] = tables.items.expected[slot] / 1e6
-            for action in range(seen.item_actions.shape[1]):
-                seen.item_actions[row, action] = tables.items.actions[slot, action]
-            _shared(tables.items, slot, recent, weight, seen.shared, row)
-        category = facts.category[known] if known >= 0 else -1
-        _write(tables.categories.counts, category, now, age, seen.category, row)
-        _popularity(tables, facts, known, slot, seen.prior[number], seen.popularity, row)
+            views, clicks = words[slot, TOTALS + VIEWS], words[slot, TOTALS + CLICKS]
+            item_times[row, 0], item_times[row, 1] = words[slot, FIRST], words[slot, LAST]
+            item_expected[row] = expected[slot] / 1e6
+            for action in range(item_actions.shape[1]):
+                item_actions[row, action] = actions[slot, action]
+            _shared(partners, times, slot, clicks, recent, weight, shared, row)
+        _popularity(tables.values, facts.codes, facts.blocks, known, views, clicks, prior, popularity, row)
 
 
-@compiled
+@inlined
 def _write(counts: Ints, slot: int, now: Ints, age: int, sums: Floats, row: int) -> None:
     """Write the windows of one key: zeros for one that never was, NaN for those that are older than their limit."""
     if slot >= 0:
@@ -149,34 +158,50 @@ def _write_times(counts: Ints, slot: int, times: Ints, row: int) -> None:
 @inlined
 def _recall(tables: Tables, facts: Facts, user: int, seen: Seen, number: int) -> None:
     users = tables.users
-    for place in range(LIKED):
-        if users.liked_actions[user, place] == 0:
+    cells, slots = facts.row_cells, facts.row_slots
+    _recall_part(users.liked_items, users.liked_ts, users.liked_actions, cells, slots, user,
+                 seen.liked_row, seen.liked_ts, seen.liked_action, number)  # fmt: skip
+    _recall_part(users.disliked_items, users.disliked_ts, users.disliked_actions, cells, slots, user,
+                 seen.disliked_row, seen.disliked_ts, seen.disliked_action, number)  # fmt: skip
+
+
+@inlined
+def _recall_part(
+    items: Keys,
+    times: Ints,
+    actions: npt.NDArray[np.int8],
+    cells: Keys,
+    slots: Slots,
+    user: int,
+    seen_row: Slots,
+    seen_ts: Ints,
+    seen_action: npt.NDArray[np.int8],
+    number: int,
+) -> None:
+    for place in range(actions.shape[1]):
+        if actions[user, place] == 0:
             break
-        seen.liked_row[number, place] = find(facts.row_cells, facts.row_slots, users.liked_items[user, place])
-        seen.liked_ts[number, place] = users.liked_ts[user, place]
-        seen.liked_action[number, place] = users.liked_actions[user, place]
-    for place in range(DISLIKED):
-        if users.disliked_actions[user, place] == 0:
-            break
-        seen.disliked_row[number, place] = find(facts.row_cells, facts.row_slots, users.disliked_items[user, place])
-        seen.disliked_ts[number, place] = users.disliked_ts[user, place]
-        seen.disliked_action[number, place] = users.disliked_actions[user, place]
+        seen_row[number, place] = find(cells, slots, items[user, place])
+        seen_ts[number, place] = times[user, place]
+        seen_action[number, place] = actions[user, place]
 
 
 @inlined
 def _choices(items: Items, facts: Facts, seen: Seen, number: int, recent: Keys, weight: Floats) -> None:
     """Look up how successful the user's choices are; and note the recent clicks by their key, for ``_shared``."""
+    liked, disliked, choice, keys = seen.liked_row, seen.disliked_row, seen.choice, facts.keys
+    cells, slots, words = items.cells, items.slots, items.counts
     for place in range(CHOICES):
-        row = seen.liked_row[number, place] if place < TASTED else seen.disliked_row[number, place - TASTED]
+        row = liked[number, place] if place < TASTED else disliked[number, place - TASTED]
         if row < 0:
             continue
-        slot = find(items.cells, items.slots, facts.keys[row])
+        slot = find(cells, slots, keys[row])
         if slot >= 0:
-            for what in range(2):
-                seen.choice[number, place, what] = items.counts[slot, TOTALS + what]
+            choice[number, place, VIEWS] = words[slot, TOTALS + VIEWS]
+            choice[number, place, CLICKS] = words[slot, TOTALS + CLICKS]
         if place < RECENT:
-            clicks = seen.choice[number, place, CLICKS]
-            low = facts.keys[row] & 0xFFFFFFFF
+            clicks = choice[number, place, CLICKS]
+            low = keys[row] & 0xFFFFFFFF
             cell = low & (_CELLS - 1)
             while recent[cell] != 0 and recent[cell] != low + 1:
                 cell = (cell + 1) & (_CELLS - 1)
@@ -187,14 +212,23 @@ def _choices(items: Items, facts: Facts, seen: Seen, number: int, recent: Keys, 
 
 
 @inlined
-def _shared(items: Items, slot: int, recent: Keys, weight: Floats, shared: Floats, row: int) -> None:
+def _shared(
+    partners: Partners,
+    counts: Partners,
+    slot: int,
+    clicks: int,
+    recent: Keys,
+    weight: Floats,
+    shared: Floats,
+    row: int,
+) -> None:
     """Sum over the user's recent clicks how many clicks each shares with the candidate."""
-    own = 1 / np.sqrt(items.counts[slot, TOTALS + CLICKS] + CO_SMOOTHING)
+    own = 1 / np.sqrt(clicks + CO_SMOOTHING)
     for place in range(PARTNERS):
-        times = items.shared[slot, place]
+        times = counts[slot, place]
         if times == 0:
             return
-        low = np.int64(items.partners[slot, place])
+        low = np.int64(partners[slot, place])
         cell = low & (_CELLS - 1)
         while recent[cell] != 0:
             if recent[cell] == low + 1:
@@ -207,22 +241,26 @@ def _shared(items: Items, slot: int, recent: Keys, weight: Floats, shared: Float
 
 @inlined
 def _popularity(
-    tables: Tables, facts: Facts, known: int, slot: int, prior: float, popularity: Floats, row: int
+    values: Ints,
+    codes: npt.NDArray[np.int32],
+    blocks: Ints,
+    known: int,
+    own_views: int,
+    own_clicks: int,
+    prior: float,
+    popularity: Floats,
+    row: int,
 ) -> None:
     """Average, over the values of each attribute, the click rate of the other items that hold the value."""
-    own_views, own_clicks = 0, 0
-    if slot >= 0:
-        counts = tables.items.counts
-        own_views, own_clicks = counts[slot, TOTALS + VIEWS], counts[slot, TOTALS + CLICKS]
     for attribute in range(popularity.shape[1]):
         total, held = 0.0, 0
         if known >= 0:
-            for place in range(facts.blocks[attribute], facts.blocks[attribute + 1]):
-                code = facts.codes[known, place]
+            for place in range(blocks[attribute], blocks[attribute + 1]):
+                code = codes[known, place]
                 if code >= 0:
                     # The item may have had another value when it was shown, so its own counts may be the larger ones.
-                    views = max(tables.values[code, VIEWS] - own_views, 0)
-                    clicks = max(tables.values[code, CLICKS] - own_clicks, 0)
+                    views = max(values[code, VIEWS] - own_views, 0)
+                    clicks = max(values[code, CLICKS] - own_clicks, 0)
                     total += (clicks + SMOOTHING * prior) / (views + SMOOTHING)
                     held += 1
         popularity[row, attribute] = total / held if held > 0 else np.nan

@@ -6,7 +6,9 @@ before its own moment, ties in time included.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
@@ -103,6 +105,25 @@ class _Waiting:
         state.learn(told, first)
 
 
+def feature_tables(
+    state: FeatureState,
+    impressions: pl.DataFrame | pl.LazyFrame,
+    events: pl.DataFrame | None = None,
+    lists: Lists | None = None,
+    known_until: Ints | None = None,
+) -> Iterator[tuple[Answered, npt.NDArray[np.float32]]]:
+    """Replay a log, and compute the features [R, F] of each part of the lists while the next part is replayed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="features") as beside:
+        waiting: deque[tuple[Answered, Future[npt.NDArray[np.float32]]]] = deque()
+        for answered in replay(state, impressions, events, lists, known_until):
+            waiting.append((answered, beside.submit(state.feature_set.table, answered.context)))
+            if len(waiting) > 1:
+                first, table = waiting.popleft()
+                yield first, table.result()
+        for first, table in waiting:
+            yield first, table.result()
+
+
 def features_and_histories(
     state: FeatureState,
     impressions: pl.DataFrame,
@@ -117,8 +138,8 @@ def features_and_histories(
     table = np.empty((lists.item_rows.size, len(state.feature_set.names)), np.float32)
     rows, actions = np.empty((len(lists), length), np.int32), np.empty((len(lists), length), np.int8)
     ages = np.empty((len(lists), length), np.float32)
-    for answered in replay(state, impressions, events, lists, known_until):
-        table[lists.rows_of(answered.numbers)] = state.feature_set.table(answered.context)
+    for answered, part in feature_tables(state, impressions, events, lists, known_until):
+        table[lists.rows_of(answered.numbers)] = part
         found = histories(answered.context, length, skips=skips)
         rows[answered.numbers], actions[answered.numbers] = found.rows, found.actions
         ages[answered.numbers] = found.ages

@@ -182,3 +182,19 @@ def meetings(rows: Rows, offsets: Ints, remembered: Rows, times: Ints) -> tuple[
                     counts[at] += 1.0
                     last[at] = max(last[at], times[number, place])
     return counts, last
+
+
+@compiled
+def same_category(rows: Rows, offsets: Ints, liked: Rows, times: Ints, since: Ints, categories: Ints) -> Floats:
+    """Count the liked items [L, H] of each row's category after some moments ``since`` [W, L]; shape [W, R]."""
+    counts = np.zeros((since.shape[0], rows.size))
+    for number in range(offsets.size - 1):
+        for at in range(offsets[number], offsets[number + 1]):
+            if rows[at] < 0 or categories[rows[at]] == 0:
+                continue
+            for place in range(liked.shape[1]):
+                row = liked[number, place]
+                if row >= 0 and categories[row] == categories[rows[at]]:
+                    for window in range(since.shape[0]):
+                        counts[window, at] += times[number, place] > since[window, number]
+    return counts

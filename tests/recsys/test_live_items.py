@@ -219,7 +219,7 @@ def test_a_history_is_read_as_its_items_are_now(pipeline: RankingPipeline) -> No
     finish(pipeline)
 
     now = outputs(pipeline, *candidates, history=(HistoryEntry(item_id=first, ts=1),))
-    assert pipeline._read(request, seen).tobytes() == now.tobytes()
+    assert pipeline._text(request, seen)[0].tobytes() == now.tobytes()
 
 
 def test_a_change_that_the_text_does_not_show_is_not_read_again(pipeline: RankingPipeline) -> None:

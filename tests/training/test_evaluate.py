@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,6 @@ from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError
 from recsys.features import Context
-from recsys.lists import Lists
-from training import evaluate as module
 from training.evaluate import evaluate
 from training.evaluation import Evaluation
 
@@ -27,8 +26,8 @@ METHODS = {"full", "text_only", "behaviour_only", "popularity", "shown_order", "
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "hit@1"}
 
 
-def shop(lists: int = 150, seed: int = 0) -> Dataset:
-    """Item n is clicked with probability n / 40, more readily at the top of a list; 12 users, a list a minute."""
+def shop(lists: int = 150, seed: int = 0, *, minutes: int = 1) -> Dataset:
+    """Item n is clicked with probability n / 40, more readily at the top; 12 users, a list every few minutes."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(lists):
@@ -38,7 +37,7 @@ def shop(lists: int = 150, seed: int = 0) -> Dataset:
             {
                 "request_id": f"r{number:04}",
                 "user_id": f"u{rng.integers(12)}",
-                "ts": START + timedelta(minutes=number),
+                "ts": START + timedelta(minutes=minutes * number),
                 "item_ids": [f"i{item}" for item in items],
                 "clicked": (rng.random(8) < chance).tolist(),
             }
@@ -75,11 +74,11 @@ class KnowsTheShop:
 
     def __init__(self, items: pl.DataFrame) -> None:
         self.catalog = Catalog(items)
-        self.asked: list[Lists] = []
+        self.asked: list[Context] = []
 
     def score_lists(self, seen: Context) -> Mapping[str, npt.NDArray[np.float64]]:
         lists = seen.lists
-        self.asked.append(lists)
+        self.asked.append(seen)
         truth = lists.item_rows.astype(np.float64)
         return {
             "full": truth,
@@ -87,6 +86,24 @@ class KnowsTheShop:
             "behaviour_only": np.zeros(len(truth)),
             "probability": np.clip(truth, 0, None) / 40,
         }
+
+
+class LeansOnCounters(KnowsTheShop):
+    """Ranks by the truth while counters are there, and upside down without; its text knows half as much."""
+
+    def score_lists(self, seen: Context) -> Mapping[str, npt.NDArray[np.float64]]:
+        scores = dict(super().score_lists(seen))
+        truth = scores["full"]
+        return {
+            **scores,
+            "full": np.where(np.isnan(seen.seen.item[:, -1, 0]), -truth, truth),
+            "text_only": truth // (ITEMS // 2),
+        }
+
+
+def rows_asked(pipeline: KnowsTheShop) -> npt.NDArray[np.int32]:
+    """Return the catalog rows of all test lists, as they were first asked for."""
+    return np.concatenate([seen.rows for seen in pipeline.asked])[: 30 * 8]
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +149,9 @@ def test_only_test_lists_are_scored_and_the_split_is_said(found: Evaluation) -> 
     evaluate(pipeline, dataset, draws=10)
     test = dataset.impressions[120:]
 
-    [asked] = pipeline.asked
-    assert asked.ts.tolist() == test["ts"].dt.epoch("us").to_list()
+    assert np.concatenate([seen.lists.ts for seen in pipeline.asked]).tolist() == (
+        test["ts"].dt.epoch("us").to_list() * 3
+    )
     assert (found.dataset.training_lists, found.dataset.test_lists) == (120, 30)
     assert found.dataset.split == "the newest 20% of the lists"
     assert found.dataset.first == "2026-01-01T02:00:00+00:00"
@@ -156,13 +174,15 @@ def test_lists_without_a_click_count_for_calibration_but_not_for_order() -> None
 def test_scoring_in_small_parts_gives_the_same_figures_and_tells_progress(
     found: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LISTS_AT_A_TIME", 7)
+    monkeypatch.setattr(import_module("recsys.features.replay"), "SLICE", 7)
     dataset = shop()
     told: list[tuple[int, int]] = []
     again = evaluate(KnowsTheShop(dataset.items), dataset, draws=200, progress=lambda done, of: told.append((done, of)))
 
     assert again.to_json() == found.to_json()
-    assert told == [(7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]
+    assert told[-1] == (90, 90)
+    assert told == sorted(set(told))
+    assert len(told) > 12
 
 
 def test_another_seed_moves_chance_and_intervals_but_not_the_values(found: Evaluation) -> None:
@@ -180,15 +200,16 @@ def test_items_that_the_bundle_does_not_know_stay_in_the_lists_and_are_counted()
     found = evaluate(pipeline, dataset, draws=10)
 
     assert found.dataset.unknown_items == 3
-    assert (pipeline.asked[0].item_rows == -1).any()
-    assert len(pipeline.asked[0].item_rows) == 30 * 8
+    rows = rows_asked(pipeline)
+    assert (rows == -1).any()
+    assert len(rows) == 30 * 8
 
 
 def test_a_cross_encoder_is_one_more_method_with_its_difference() -> None:
     dataset = shop()
     pipeline = KnowsTheShop(dataset.items)
     evaluate(pipeline, dataset, draws=10)
-    found = evaluate(pipeline, dataset, cross_encoder=-pipeline.asked[0].item_rows.astype(float), draws=50)
+    found = evaluate(pipeline, dataset, cross_encoder=-rows_asked(pipeline).astype(float), draws=50)
 
     assert found.best_first()[-1] == "cross_encoder"
     assert found.differences["text_only - cross_encoder"]["auc"].value > 0
@@ -217,6 +238,42 @@ def test_test_lists_that_say_nothing_about_order_are_refused_before_anything_is_
     assert pipeline.asked == []
 
 
+def test_the_stale_counter_test_asks_for_what_was_known_a_day_before_and_for_nothing() -> None:
+    dataset = shop(minutes=60)
+    pipeline = KnowsTheShop(dataset.items)
+    evaluate(pipeline, dataset, draws=10)
+    hours = (np.concatenate([seen.seen.age for seen in pipeline.asked]) / 3_600_000_000).reshape(3, 30)
+
+    assert hours[0].tolist() == [1.0] * 30
+    assert hours[1].tolist() == [25.0] * 30
+    assert np.isnan(hours[2]).all()
+
+
+def test_a_stack_that_stands_on_counters_alone_passes_while_they_are_stale_and_fails_without() -> None:
+    dataset = shop(minutes=60)
+    found = evaluate(LeansOnCounters(dataset.items), dataset, draws=50)
+    frozen, gone = found.stale["frozen_24h"], found.stale["gone"]
+    written = found.to_json()["stale"]
+
+    assert frozen.passed
+    assert frozen.methods["full"] == found.methods["full"]
+    assert not gone.passed
+    assert not found.stale_passed
+    assert gone.methods["full"]["auc"].value == pytest.approx(1 - found.methods["full"]["auc"].value)
+    assert gone.difference["auc"].value == pytest.approx(
+        gone.methods["full"]["auc"].value - gone.methods["text_only"]["auc"].value
+    )
+    assert set(written) == {"frozen_24h", "gone", "passed"}
+    assert written["passed"] is False
+    assert set(written["gone"]) == {"full", "text_only", "difference"}
+    assert all(set(written["gone"][name]) == METRICS for name in written["gone"])
+
+
+def test_without_lists_that_know_better_the_stale_counter_test_passes(found: Evaluation) -> None:
+    assert found.stale_passed
+    assert found.to_json()["stale"]["passed"] is True
+
+
 def test_the_tables_fit_a_terminal_of_80_columns_and_name_every_method(found: Evaluation) -> None:
     console = Console(width=80, record=True, file=None, force_terminal=False)
     with console.capture() as capture:
@@ -224,6 +281,15 @@ def test_the_tables_fit_a_terminal_of_80_columns_and_name_every_method(found: Ev
     text = capture.get()
 
     assert "…" not in text
-    for words in ("full stack", "behaviour only", "popularity", "shown order", "random", "new users", "ndcg@10"):
+    for words in (
+        "Stale-counter test: passed",
+        "full stack",
+        "behaviour only",
+        "popularity",
+        "shown order",
+        "random",
+        "new users",
+        "ndcg@10",
+    ):
         assert words in text
     assert text.index("full stack") < text.index("random")

@@ -13,7 +13,7 @@ import pytest
 
 from recsys.metrics import METRICS, click_report
 from training.bootstrap import Figure
-from training.evaluation import DatasetFacts, Evaluation, SliceFigures
+from training.evaluation import DatasetFacts, Evaluation, SliceFigures, StaleFigures
 from training.report import RankingExample, write_report
 
 AUC = {
@@ -30,7 +30,7 @@ def figures(value: float) -> Mapping[str, Figure]:
     return {name: Figure(value=value, low=value - 0.02, high=value + 0.02) for name in METRICS}
 
 
-def evaluation(gain: float = 0.09) -> Evaluation:
+def evaluation(gain: float = 0.09, left: float = 0.01) -> Evaluation:
     methods = {method: figures(value) for method, value in AUC.items()}
     rng = np.random.default_rng(0)
     probability = rng.random(500)
@@ -49,6 +49,20 @@ def evaluation(gain: float = 0.09) -> Evaluation:
                 title="new items", says="a clicked item is new", lists=7, users=5, methods=methods
             ),
             "new_users": SliceFigures(title="new users", says="nothing is known", lists=0, users=0, methods={}),
+        },
+        stale={
+            "frozen_24h": StaleFigures(
+                title="frozen 24 h",
+                says="a day",
+                methods={method: methods[method] for method in ("full", "text_only")},
+                difference=figures(0.07),
+            ),
+            "gone": StaleFigures(
+                title="gone",
+                says="for ever",
+                methods={"full": figures(AUC["text_only"] + left), "text_only": methods["text_only"]},
+                difference=figures(left),
+            ),
         },
         calibration=click_report(probability, rng.random(500) < probability),
         tie_rates=dict.fromkeys(methods, 0.0),
@@ -145,6 +159,15 @@ def test_the_opening_sentence_says_no_more_than_the_interval_allows(tmp_path: Pa
     write_report(evaluation(gain), tmp_path / "report.html")
 
     assert says in page_of(tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(0.01, "better"), (-0.002, "better"), (-0.004, "worse")])
+def test_the_verdict_of_the_stale_counter_test_is_shown(tmp_path: Path, left: float, verdict: str) -> None:
+    write_report(evaluation(left=left), tmp_path / "report.html")
+    word = {"better": "passed", "worse": "failed"}[verdict]
+
+    assert f'<span class="{verdict}">{word}</span>.</p>' in page_of(tmp_path / "report.html")
+    assert page_of(tmp_path / "report.html").count(f'<td class="{verdict}">{word}</td>') == 1 + (verdict == "better")
 
 
 def test_a_ranking_is_shown_with_its_reasons_and_foreign_text_is_escaped(tmp_path: Path) -> None:

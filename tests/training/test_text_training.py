@@ -16,7 +16,7 @@ from training.config import load_config
 from training.finetune import score_lists
 from training.simulate import simulate
 from training.simulator.config import SimulationConfig
-from training.text_training import TrainingLists, train_text
+from training.text_training import HistoriesInOutages, TrainingLists, train_text
 
 SMALL = (
     "slices=[0.4, 0.7]",
@@ -34,6 +34,8 @@ SMALL = (
     "finetune.head_lr=5e-3",
 )
 
+OUTAGES = np.arange(0, 400, 3)
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -48,7 +50,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
         weight=impressions["weight"].to_numpy().astype(np.float32),
     )
     _, histories = features_and_histories(FeatureState(catalog), impressions, None, log.lists, 16, skips=False)
-    return catalog, histories, log
+    _, forgotten = features_and_histories(
+        FeatureState(catalog),
+        impressions,
+        None,
+        log.lists.take(OUTAGES),
+        16,
+        skips=False,
+        known_until=np.zeros(len(OUTAGES), np.int64),
+    )
+    return catalog, histories, log, HistoriesInOutages(numbers=OUTAGES, histories=forgotten)
 
 
 @pytest.fixture
@@ -58,7 +69,8 @@ def train(shop: Any, tiny_backbone: Path, tmp_path: Path) -> Any:
     def run(*settings: str, work: str = "work") -> Any:
         stages: list[str] = []
         config = load_config(None, [*SMALL, f"text.backbone={tiny_backbone}", *settings])
-        text = train_text(*shop, config, tmp_path / work, lambda stage, *_: stages.append(stage))
+        *log, outages = shop
+        text = train_text(*log, config, tmp_path / work, lambda stage, *_: stages.append(stage), outages=outages)
         return text, list(dict.fromkeys(stages))
 
     return run
@@ -78,6 +90,18 @@ def test_each_list_is_scored_by_a_model_that_stopped_before_it_or_not_at_all(sho
     assert scored.tolist() == [place >= 160 for place in range(400)]
     assert (scores.trained_until[scored] < lists.ts[scored]).all()
     assert np.unique(scores.trained_until).tolist() == [-1, lists.ts[159], lists.ts[279]]
+
+
+def test_lists_with_outages_are_scored_by_the_same_models_without_their_histories(train: Any) -> None:
+    text = train()[0]
+    whole = text.scores.values[text.lists.rows(OUTAGES)]
+    match, similarity = text.outage_scores[:, 2], text.outage_scores[:, 3]
+    scored = ~np.isnan(match)
+
+    assert np.array_equal(scored, ~np.isnan(whole[:, 0]))
+    assert np.array_equal(text.outage_scores[:, 1], whole[:, 1], equal_nan=True)
+    assert (similarity[scored] == 0).all()
+    assert (whole[scored, 3] != 0).any()
 
 
 def test_the_head_is_trained_before_and_after_the_encoder(train: Any) -> None:

@@ -103,7 +103,8 @@ class Recount:
             event = logged.event
             match event:
                 case Impression() if event.user_id == user:
-                    deeds += [Deed(event.ts, len(deeds) + n, user, i, "skip") for n, i in enumerate(event.item_ids)]
+                    last = _next(deeds)
+                    deeds += [Deed(event.ts, last + n, user, i, "skip") for n, i in enumerate(event.item_ids)]
                 case Click() if logged.shown is not None and logged.shown.user_id == user:
                     vain = [
                         deed
