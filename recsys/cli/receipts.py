@@ -41,8 +41,9 @@ def replay(
         with console.status("ranking by the other bundle"):
             compared = replay_other(receipt, bundle_path(registry, bundle), data)
         table = Table(
-            "#", "item", "title", f"score by {receipt.bundle_id}", f"# by {bundle}", "score", "moved", box=None
-        )
+            "#", "item", "title", "score", "#", "score", "moved", box=None,
+            title=f"bundle {receipt.bundle_id}, then {bundle}", title_justify="left", title_style="dim",
+        )  # fmt: skip
         place = {item: rank for rank, item in enumerate(compared.other, start=1)}
         for rank, item in enumerate(compared.answered, start=1):
             moved = rank - place[item]
