@@ -471,3 +471,20 @@ def test_a_storm_of_changes_disturbs_no_ranking(opened: Callable[..., RankingPip
     for item_id in STORM:
         if pipeline.catalog.rows([item_id])[0] >= 0:
             assert vector(pipeline, item_id) == apart(plain, text_of(pipeline, item_id))
+
+
+def test_items_stand_at_the_number_of_their_newest_change_and_at_none_while_one_is_made(
+    pipeline: RankingPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amid: list[int | None] = []
+    monkeypatch.setattr(pipeline.state, "items_changed", lambda: amid.append(pipeline.items.sequence))
+    pipeline.follow_items(4)
+    request = ask(pipeline, pipeline.catalog.ids[0])
+    receipts = [pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence]
+    pipeline.upsert(frame({"item_id": "coat", "title": "A coat"}), lambda _: 5)
+    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+    pipeline.delete(["coat"], lambda _: 6)
+    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+
+    assert amid == [None]
+    assert receipts == [4, 5, 6]
