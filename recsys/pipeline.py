@@ -17,6 +17,7 @@ from recsys.catalog import Catalog
 from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, Histories, assemble, histories
+from recsys.features.behaviour import Behaviour
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
@@ -30,6 +31,8 @@ from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
+# The candidates, and the items of the history, whose texts are to be taken as not read yet.
+Unread = tuple[Collection[str], Collection[str]]
 
 
 class RankingPipeline:
@@ -49,7 +52,8 @@ class RankingPipeline:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
         self.catalog = Catalog(pl.read_parquet(BytesIO(files["items.parquet"])))
-        self.state = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
+        # The bundle's own; where servers share one, what takes its place.
+        self.state: Behaviour = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
@@ -71,7 +75,7 @@ class RankingPipeline:
             self.catalog,
             Vectors.from_bytes(files["vectors.safetensors"]),
             self.text,
-            prepare=self._items_changed,
+            prepare=lambda: self.state.items_changed(),  # noqa: PLW0108 - of the state that is in place then
             scope=scope,
         )
 
@@ -166,7 +170,7 @@ class RankingPipeline:
             scores=scores,
             probabilities=probabilities,
             attended_without_text=attended_without_text,
-            unknown_user=not self.state.knows(request.user_id),
+            unknown_user=not bool(seen.known_users[0]),
             seconds=watch.seconds,
         )
 
@@ -182,21 +186,22 @@ class RankingPipeline:
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
-        with self.items.unchanged():  # so that it is certain which items were known when an event was learned
-            self.state.hear(self.news(told), told[-1].sequence)
+        if told:
+            with self.items.unchanged():  # so that it is certain which items were known when an event was learned
+                self.state.hear(self.untrained(told), told[-1].sequence)
 
-    def news(self, told: Sequence[Logged]) -> list[Logged]:
-        """Return what happened since the training window; the rest is in the bundle's own state."""
+    def untrained(self, told: Sequence[Logged]) -> list[Logged]:
+        """Leave out what the bundle's own state may know: events, and clicks on lists, of its training window."""
         since = self.manifest.window.last_ts
         return [each for each in told if (each.shown or each.event).ts > since]
 
     def follow(self, log_name: str, sequence: int) -> None:
-        """Take note of which event log is told of, and from where on."""
-        self.state.follow(log_name, sequence)
+        """Take note of which event log is told of, and from where on; for a state of this process alone."""
+        self.own_state.follow(log_name, sequence)
 
     def snapshot(self) -> bytes:
-        """Write down what was learned, and up to where the event log is known."""
-        return self.state.to_bytes()
+        """Write down what was learned, and up to where the event log is known; as ``follow``."""
+        return self.own_state.to_bytes()
 
     def recall(self, snapshot: bytes, log_name: str) -> int:
         """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
@@ -204,18 +209,18 @@ class RankingPipeline:
         Raises:
             BundleError: the snapshot is damaged, or of other features.
         """
-        return self.state.recall(snapshot, log_name)
+        return self.own_state.recall(snapshot, log_name)
 
-    def table(
-        self,
-        request: RankRequest,
-        seen: Context,
-        *,
-        without_text: Collection[str] = (),
-        attended_without_text: Collection[str] = (),
-    ) -> npt.NDArray[np.float32]:
-        """Return the table [N, C] that the ranker would score, by what a state says; some texts may be left unread."""
-        text, _ = self._text(request, seen, without_text, attended_without_text)
+    @property
+    def own_state(self) -> FeatureState:
+        """The state of this process alone; TypeError where servers share one."""
+        if not isinstance(self.state, FeatureState):
+            raise TypeError("servers share this state, so it has no snapshot of one process's own")
+        return self.state
+
+    def table(self, request: RankRequest, seen: Context, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
+        """Return the table [N, C] that the ranker would score, by what a state says."""
+        text, _ = self._text(request, seen, unread)
         features = self.state.feature_set
         return assemble(text, features.table(seen), seen.lists.offsets, features.names)
 
@@ -259,27 +264,20 @@ class RankingPipeline:
             "probability": self.calibration.probability(full),
         }
 
-    def _items_changed(self) -> None:
-        self.state.items_changed()
-
     def _history(self, seen: Context) -> Histories:
         return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
 
     def _text(
-        self, request: RankRequest, seen: Context, without: Collection[str] = (), attended_without: Collection[str] = ()
+        self, request: RankRequest, seen: Context, unread: Unread = ((), ())
     ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-        """Read the candidates' texts and the query, leaving some texts unread where that is said.
-
-        Returns:
-            Text outputs [N, 5], NaN without a text; and the items of the history whose text was not read yet.
-        """
+        """Return text outputs [N, 5], NaN without a text, and the items of the history whose text was not read yet."""
         lists = seen.lists
         history = self._history(seen)
         known = self.catalog.current(history.rows[0])
         vectors = self.vectors
-        rows = self._unread(vectors.with_text(lists.item_rows), without).copy()
-        attended = self._unread(vectors.with_text(known), attended_without)
-        unread = tuple(self.catalog.ids[row] for row in known[(known >= 0) & (attended < 0)].tolist())
+        rows = self._unread(vectors.with_text(lists.item_rows), unread[0]).copy()
+        attended = self._unread(vectors.with_text(known), unread[1])
+        missing = tuple(self.catalog.ids[row] for row in known[(known >= 0) & (attended < 0)].tolist())
         sent: list[ItemText] = []
         for place in np.flatnonzero(lists.item_rows < 0):
             text = request.candidates[place].text
@@ -291,8 +289,8 @@ class RankingPipeline:
             query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
         more = self.items.reader.encode(sent) if sent else None
-        actions, ages = history.actions[0], history.ages[0]
-        return self.text.score(vectors, rows, attended, actions, ages, query=query, more=more), unread
+        outputs = self.text.score(vectors, rows, attended, history.actions[0], history.ages[0], query=query, more=more)
+        return outputs, missing
 
     def _unread(self, rows: npt.NDArray[np.int32], ids: Collection[str]) -> npt.NDArray[np.int32]:
         """Put -1 for the rows of some items."""

@@ -155,8 +155,9 @@ NO_STATE = "no_state"
 class Ranking:
     """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
 
-    ``items_without_text`` are candidates of the catalog whose text was not read yet. ``degraded`` names what the answer
-    had to do without (``NO_STATE``); ``state_versions`` says up to where it knows each event log, by the log's name.
+    ``items_without_text`` are candidates of the catalog whose text was not read yet.
+    ``degraded`` names what the answer had to do without (``NO_STATE``); ``state_versions`` says up to where it knows
+    each event log, by the log's name.
     """
 
     request_id: str

@@ -28,6 +28,15 @@ class ServerConfig(BaseSettings):
 
     late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
     """How late an event may be told, in seconds; what happened before is refused."""
+    store: str = ""
+    """Where servers share what people did, as redis://host:port/db (Redis or Valkey; rediss:// and unix:// work too).
+    Empty: each server has its own."""
+
+    store_limit_s: float = Field(default=0.02, gt=0, le=10)
+    """How long a ranking waits for the store, in seconds; without an answer it is ranked by text and attributes."""
+
+    store_keep_days: float = Field(default=90, ge=1, le=3_650)
+    """After how many days without an event the store forgets a user."""
 
     receipts: float = Field(default=0.01, ge=0, le=1)
     """The share of the rankings that leave a receipt in the data directory: 0 none, 1 all. Which ones follows from

@@ -165,7 +165,7 @@ class _Auditor:
 
     def _compare(self, receipt: Receipt, made: Recomputation) -> None:
         names = made.pipeline.ranker.names
-        table = made.table(receipt.request, receipt.items_without_text, receipt.attended_without_text)
+        table = made.table(receipt.request, (receipt.items_without_text, receipt.attended_without_text))
         scores = made.pipeline.ranker.predict(receipt.table)
         for place, name in enumerate(names):
             tolerance = TEXT_TOLERANCE if place < len(TEXT_COLUMNS) else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from recsys.features.event_operations import event_operations
 from recsys.lists import Lists
-from recsys.pipeline import RankingPipeline
+from recsys.pipeline import RankingPipeline, Unread
 from recsys.schema import RankRequest
 from serving.data_directory import EVENTS, ITEMS
 from serving.event_file import open_for_reading
@@ -116,18 +116,14 @@ class Recomputation:
             self._items = part[-1].sequence
         self._learn(events)
 
-    def table(
-        self, request: RankRequest, without_text: Collection[str] = (), attended_without_text: Collection[str] = ()
-    ) -> npt.NDArray[np.float32]:
-        """Return the ranker's table [N, C] of a request as of here; some texts may be left unread."""
+    def table(self, request: RankRequest, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
+        """Return the ranker's table [N, C] of a request as of here."""
         while self.pipeline.pending_texts:
             time.sleep(0.001)
-        catalog, state = self.pipeline.catalog, self.pipeline.state
+        catalog, state = self.pipeline.catalog, self.pipeline.own_state
         lists = Lists.from_request(request, catalog)
         seen = state.learn_and_look(event_operations(state, catalog, []), lists, np.zeros(1, np.int64))
-        return self.pipeline.table(
-            request, seen, without_text=without_text, attended_without_text=attended_without_text
-        )
+        return self.pipeline.table(request, seen, unread)
 
     def close(self) -> None:
         """Stop reading texts."""
@@ -148,6 +144,6 @@ class Recomputation:
     def _learn(self, upto: int) -> None:
         told = replay(self._logs.events, self._events, upto, _PAGE)
         while page := list(islice(told, _PAGE)):
-            state = self.pipeline.state
-            state.learn(event_operations(state, self.pipeline.catalog, self.pipeline.news(page)))
+            state = self.pipeline.own_state
+            state.learn(event_operations(state, self.pipeline.catalog, self.pipeline.untrained(page)))
         self._events = max(self._events, upto)

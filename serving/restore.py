@@ -17,15 +17,15 @@ from serving.receipt_rows import Run
 _log = structlog.get_logger()
 
 
-def restore(model: Model, data: DataDirectory) -> Run:
-    """Apply the changes of items, the snapshot that fits the bundle, and the events that came after it.
-
-    Returns:
-        From where the model goes on.
-    """
-    began = time.perf_counter()
+def restore_items(model: Model, data: DataDirectory) -> None:
+    """Apply the changes of items since the bundle was made."""
     model.keep_vectors(data.vectors)
     replay_items(data.item_log, model)
+
+
+def restore_state(model: Model, data: DataDirectory) -> Run:
+    """Apply the snapshot that fits the bundle, and the events that came after it; returns from where it goes on."""
+    began = time.perf_counter()
     log = data.event_log
     known = _recall(model, data.snapshot(model.bundle_id), log.name)
     model.follow(log.name, known)

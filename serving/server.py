@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
+from recsys.events import Logged
 from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
@@ -28,7 +29,7 @@ from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
-from serving.restore import keep, restore
+from serving.restore import keep, restore_items, restore_state
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
 
@@ -57,6 +58,8 @@ class RankingServer:
         self._servicer = RankingServicer(self._executor, self._intake)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None
+        # What learns in the model's place, where servers share a state.
+        self._learn: Callable[[Sequence[Logged]], None] | None = None
 
     async def start(self) -> None:
         """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
@@ -97,7 +100,7 @@ class RankingServer:
         model = await asyncio.wrap_future(self._loading)
         self._servicer.model = model
         if self._data is not None:
-            self._intake.writer = EventWriter(self._data.event_log, model.learn)
+            self._intake.writer = EventWriter(self._data.event_log, self._learn or model.learn)
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", address=self.address, bundle_id=model.bundle_id)
 
@@ -114,7 +117,7 @@ class RankingServer:
         self._executor.shutdown(wait=False, cancel_futures=True)
         if (model := self._servicer.model) is not None:
             await asyncio.to_thread(model.close)
-            if self._data is not None and not self.computing:
+            if self._data is not None and self._learn is None and not self.computing:
                 await asyncio.to_thread(keep, model, self._data)
         if not self.computing:
             self._close_data()
@@ -151,7 +154,16 @@ class RankingServer:
         model = self._load_model(self._config.registry)
         warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
         if self._data is not None:
-            self._keep_receipts(restore(model, self._data), self._data)
+            restore_items(model, self._data)
+            if self._config.store:
+                from serving.shared_learning import share  # noqa: PLC0415 - it loads the model libraries
+
+                self._learn = share(model, self._config, self._data.event_log)
+                known = model.state_versions.get(self._data.event_log.name, 0)
+                run = Run(bundle_id=model.bundle_id, snapshot=known, events=known, items=self._data.item_log.sequence)
+            else:
+                run = restore_state(model, self._data)
+            self._keep_receipts(run, self._data)
         self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
         return model
 

@@ -24,6 +24,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
     threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
     grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did  [default: none]")
+    ] = None,
     reflection: Annotated[bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: on]")] = None,
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
@@ -32,7 +35,7 @@ def serve(
 
     given = {
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
-        "threads": threads, "grace_s": grace, "reflection": reflection,
+        "threads": threads, "grace_s": grace, "store": store, "reflection": reflection,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
     # A bundle by itself holds nothing but its files, so nothing is put into it.

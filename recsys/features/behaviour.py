@@ -24,26 +24,19 @@ class Behaviour(Protocol):
         """Up to where it knows each event log, by the log's name."""
         ...
 
-    def follow(self, log_name: str, sequence: int) -> None:
-        """Take note of which event log is told of, and up to where it is known."""
-        ...
+    def hear(self, told: Sequence[Logged], sequence: int | None = None) -> None:
+        """Learn events in the order in which the log tells them; what was heard before must not be told again.
 
-    def hear(self, told: Sequence[Logged], sequence: int) -> None:
-        """Learn events in the order in which the log tells them, and know the log up to ``sequence`` then.
-
-        What was heard before must not be told again.
+        Then the log is known up to ``sequence``: that of the last of them, unless more was left out on purpose.
         """
         ...
 
     def look(self, lists: Lists) -> Context:
         """Return what is known of users and candidates now, each list at its own moment.
 
-        The context says up to where it knows the logs, and whether the store did not answer (``Context.missing``).
+        The context says up to where it knows the logs, which users it knows, and whether the store did not answer
+        (``Context.missing``).
         """
-        ...
-
-    def knows(self, user_id: str) -> bool:
-        """Tell whether anything was ever learned of this user."""
         ...
 
     def items_changed(self) -> None:

@@ -23,7 +23,8 @@ class Context:
     """L lists of R rows, what the catalog says of their items, and the past as the state knows it at their moment.
 
     ``versions`` says up to where the state knows each event log; ``missing`` that it did not answer, so that everything
-    about the past is as if nothing had ever happened, and every counter NaN.
+    about the past is as if nothing had ever happened, and every counter NaN. ``known_users`` [L] tells of whom
+    anything was ever learned; empty where nobody asked.
     """
 
     lists: Lists
@@ -31,6 +32,7 @@ class Context:
     facts: CatalogFacts
     list_of_row: Ints
     versions: Mapping[str, int] = field(default_factory=dict)
+    known_users: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     missing: bool = False
     known: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
 
@@ -42,11 +44,19 @@ class Context:
         facts: CatalogFacts,
         versions: Mapping[str, int] | None = None,
         *,
+        known_users: npt.NDArray[np.bool_] | None = None,
         missing: bool = False,
     ) -> Context:
         """Put together what was asked and what was seen."""
-        order = lists.list_of_row
-        return cls(lists=lists, seen=seen, facts=facts, list_of_row=order, versions=versions or {}, missing=missing)
+        return cls(
+            lists=lists,
+            seen=seen,
+            facts=facts,
+            list_of_row=lists.list_of_row,
+            versions=versions or {},
+            known_users=np.zeros(0, np.bool_) if known_users is None else known_users,
+            missing=missing,
+        )
 
     @property
     def rows(self) -> npt.NDArray[np.int32]:

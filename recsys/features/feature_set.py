@@ -42,7 +42,11 @@ class FeatureSet:
         round_all(figures)
         scores = z_scores_by_column(figures[self._relative], context.lists.offsets)
         round_all(scores)
-        return side_by_side(figures, scores)
+        table = side_by_side(figures, scores)
+        if context.missing:
+            # As the ranker has practised it.
+            table[:, self.counters] = np.nan
+        return table
 
 
 @compiled

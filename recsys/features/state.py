@@ -86,8 +86,10 @@ class FeatureState:
         with self._lock:
             self.log_name, self.heard = log_name, sequence
 
-    def hear(self, told: Sequence[Logged], sequence: int) -> None:
-        """Learn events as the log tells them, and know the log up to ``sequence`` then."""
+    def hear(self, told: Sequence[Logged], sequence: int | None = None) -> None:
+        """Learn events as the log tells them, and know the log up to ``sequence`` then; by default their last."""
+        if sequence is None:
+            sequence = told[-1].sequence if told else self.heard
         operations = event_operations(self, self.catalog, told)
         with self._lock:
             self._make_room(operations)
@@ -145,7 +147,8 @@ class FeatureState:
         with self._lock:
             look_all(self._tables, self._learnable, asked, seen)
             versions = self.versions
-        return Context.of(lists, seen, self._facts, versions)
+            known = find_all(self._tables.users.cells, self._tables.users.slots, asked.user) >= 0
+        return Context.of(lists, seen, self._facts, versions, known_users=known)
 
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
         """Return the features of each candidate; shape [R, F]."""
@@ -179,6 +182,11 @@ class FeatureState:
         return seen
 
     # -- size, snapshot
+
+    @property
+    def facts(self) -> CatalogFacts:
+        """What the catalog says; the codes of values are those of the items that it began with."""
+        return self._facts
 
     @property
     def bytes_by_table(self) -> dict[str, tuple[int, int]]:

@@ -137,8 +137,10 @@ def _padded(column: Any, room: int) -> Any:
     return wider
 
 
-def columns_of(table: Items | Users | Keyed) -> dict[str, npt.NDArray[Any]]:
+def columns_of(table: Items | Users | Keyed | Ints) -> dict[str, npt.NDArray[Any]]:
     """Name the columns that hold one row per slot, in the order in which a row is written down."""
+    if isinstance(table, np.ndarray):
+        return {"counts": table}
     return {name: getattr(table, name) for name in table._fields if name not in _INDEX}
 
 

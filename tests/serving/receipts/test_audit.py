@@ -201,7 +201,7 @@ class Forgetful(RankingPipeline):
     """Says that it knows the log, and has not heard every third event."""
 
     def learn(self, told: Sequence[Logged]) -> None:
-        heard = [each for each in self.news(told) if each.sequence % 3]
+        heard = [each for each in self.untrained(told) if each.sequence % 3]
         self.state.hear(heard, told[-1].sequence)
 
 
