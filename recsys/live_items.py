@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import polars as pl
 
@@ -12,14 +13,17 @@ from recsys.text.live_vectors import LiveVectors
 from recsys.text.model import TextModel, Vectors
 from recsys.text.reader import TextReader
 
-Record = Callable[[pl.DataFrame], object]
-RecordDeleted = Callable[[list[str]], object]
+# What makes a change durable; returns the change's number where the changes are numbered.
+Record = Callable[[pl.DataFrame], int | None]
+RecordDeleted = Callable[[list[str]], int | None]
 
 
 class LiveItems:
     """A catalog and the vectors of its texts; any number of threads read, and one after the other changes items.
 
     ``prepare`` is called when the catalog has new rows, before an id leads to them; ``scope`` is ``TextReader``'s.
+    ``sequence`` is the number of the newest recorded change, None while one is being made: whoever reads the same
+    number before and after has seen the items as of it.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class LiveItems:
         scope: bytes,
     ) -> None:
         self.catalog = catalog
+        self.sequence: int | None = 0
         self._vectors = LiveVectors(vectors)
         self.reader = TextReader(text, catalog, self._vectors, scope)
         self._prepare = prepare
@@ -56,15 +61,15 @@ class LiveItems:
             changes = self.catalog.changes(items)
             if changes.is_empty():
                 return 0
-            if record is not None:
-                record(changes)
-            before = self.catalog.rows(changes["item_id"].to_list())
-            self.reader.remember(before[before >= 0])
-            rows = self.catalog.append(changes)
-            self._vectors.grow(len(self.catalog))
-            waiting = self.reader.place(rows)
-            self._prepare()
-            self.catalog.publish(rows)  # last: whoever finds a row finds all that belongs to it
+            number = None if record is None else record(changes)
+            with self._unsettled(number):
+                before = self.catalog.rows(changes["item_id"].to_list())
+                self.reader.remember(before[before >= 0])
+                rows = self.catalog.append(changes)
+                self._vectors.grow(len(self.catalog))
+                waiting = self.reader.place(rows)
+                self._prepare()
+                self.catalog.publish(rows)  # last: whoever finds a row finds all that belongs to it
             self.reader.read(waiting)
         return len(rows)
 
@@ -74,7 +79,19 @@ class LiveItems:
             ids = list(dict.fromkeys(item_ids))
             rows = self.catalog.rows(ids)
             known = [item_id for item_id, row in zip(ids, rows, strict=True) if row >= 0]
-            if known and record is not None:
-                record(known)
-            self.reader.remember(rows[rows >= 0])
-            return self.catalog.delete(known)
+            number = record(known) if known and record is not None else None
+            with self._unsettled(number):
+                self.reader.remember(rows[rows >= 0])
+                return self.catalog.delete(known)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Let no item change while the block runs."""
+        with self._changing:
+            yield
+
+    @contextmanager
+    def _unsettled(self, number: int | None) -> Iterator[None]:
+        before, self.sequence = self.sequence, None
+        yield
+        self.sequence = before if number is None else number  # a change that failed half-way leaves None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Self
@@ -22,7 +21,9 @@ from recsys.features.behaviour import Behaviour
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
-from recsys.schema import NO_STATE, ItemText, RankedItem, Ranking, RankRequest, Reason
+from recsys.receipt import Receipt
+from recsys.schema import ItemText, Ranking, RankRequest, Reason
+from recsys.scored import Scored, Stopwatch
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
 from recsys.text.model import TextModel, Vectors
@@ -30,6 +31,8 @@ from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
+# The candidates, and the items of the history, whose texts are to be taken as not read yet.
+Unread = tuple[Collection[str], Collection[str]]
 
 
 class RankingPipeline:
@@ -72,7 +75,7 @@ class RankingPipeline:
             self.catalog,
             Vectors.from_bytes(files["vectors.safetensors"]),
             self.text,
-            prepare=self._items_changed,
+            prepare=lambda: self.state.items_changed(),  # noqa: PLW0108 - of the state that is in place then
             scope=scope,
         )
 
@@ -102,6 +105,11 @@ class RankingPipeline:
         return self.catalog.items.schema
 
     @property
+    def state_versions(self) -> Mapping[str, int]:
+        """Up to where each event log is known, by its name."""
+        return self.state.versions
+
+    @property
     def pending_texts(self) -> int:
         """How many texts of changed items wait to be read."""
         return self.items.reader.pending
@@ -113,6 +121,10 @@ class RankingPipeline:
     def delete(self, item_ids: Iterable[str], record: RecordDeleted | None = None) -> int:
         """Make items unknown, as ``recsys.live_items.LiveItems.delete``."""
         return self.items.delete(item_ids, record)
+
+    def follow_items(self, sequence: int) -> None:
+        """Take note of up to where the items are those of the item log."""
+        self.items.sequence = sequence
 
     def keep_vectors(self, path: Path) -> None:
         """Keep the vectors of texts that the bundle does not have in a file, so that none is ever computed twice.
@@ -128,34 +140,38 @@ class RankingPipeline:
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
-        watch = _Stopwatch()
+        return self._score(request).ranking()
+
+    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
+        """Rank, and say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
+        before = self.items.sequence
+        scored = self._score(request)
+        settled = before == self.items.sequence
+        ranking = scored.ranking()
+        return ranking, scored.receipt(ranking, now_us=now_us, item_sequence=before if settled else None)
+
+    def _score(self, request: RankRequest) -> Scored:
+        watch = Stopwatch()
         lists = Lists.from_request(request, self.catalog)
         seen = self.state.look(lists)
         behaviour = self.state.feature_set.table(seen)
         watch.stop("features")
-        text = self._read(request, seen)
+        text, attended_without_text = self._text(request, seen)
         watch.stop("text")
-        scores = self.ranker.predict(assemble(text, behaviour, lists.offsets, self.state.feature_set.names))
+        table = assemble(text, behaviour, lists.offsets, self.state.feature_set.names)
+        scores = self.ranker.predict(table)
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
-        ids = [candidate.item_id for candidate in request.candidates]
-        order = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))
-        return Ranking(
-            request_id=request.request_id,
+        return Scored(
+            request=request,
             bundle_id=self.bundle_id,
-            items=tuple(
-                RankedItem(item_id=ids[i], score=float(scores[i]), click_probability=float(probabilities[i]))
-                for i in order[: request.top_k or len(order)]
-            ),
-            text_coverage=float(np.mean(~np.isnan(text[:, 0]))) if ids else 1.0,
-            unknown_items=tuple(ids[place] for place in np.flatnonzero(lists.item_rows < 0)),
-            items_without_text=tuple(
-                ids[place] for place in np.flatnonzero((lists.item_rows >= 0) & np.isnan(text[:, 0]))
-            ),
+            seen=seen,
+            table=table,
+            scores=scores,
+            probabilities=probabilities,
+            attended_without_text=attended_without_text,
             unknown_user=not bool(seen.known_users[0]),
-            stage_seconds=watch.seconds,
-            degraded=(NO_STATE,) if seen.missing else (),
-            state_versions=seen.versions,
+            seconds=watch.seconds,
         )
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
@@ -164,15 +180,15 @@ class RankingPipeline:
         if not request.candidates:
             return {}
         seen = self.state.look(lists)
-        features = self.state.feature_set
-        table = assemble(self._read(request, seen), features.table(seen), lists.offsets, features.names)
+        table = self.table(request, seen)
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
         return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
         if told:
-            self.state.hear(self.untrained(told), told[-1].sequence)
+            with self.items.unchanged():  # so that it is certain which items were known when an event was learned
+                self.state.hear(self.untrained(told), told[-1].sequence)
 
     def untrained(self, told: Sequence[Logged]) -> list[Logged]:
         """Leave out what the bundle's own state may know: events, and clicks on lists, of its training window."""
@@ -181,11 +197,11 @@ class RankingPipeline:
 
     def follow(self, log_name: str, sequence: int) -> None:
         """Take note of which event log is told of, and from where on; for a state of this process alone."""
-        self._own_state.follow(log_name, sequence)
+        self.own_state.follow(log_name, sequence)
 
     def snapshot(self) -> bytes:
         """Write down what was learned, and up to where the event log is known; as ``follow``."""
-        return self._own_state.to_bytes()
+        return self.own_state.to_bytes()
 
     def recall(self, snapshot: bytes, log_name: str) -> int:
         """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
@@ -193,16 +209,20 @@ class RankingPipeline:
         Raises:
             BundleError: the snapshot is damaged, or of other features.
         """
-        return self._own_state.recall(snapshot, log_name)
+        return self.own_state.recall(snapshot, log_name)
 
     @property
-    def _own_state(self) -> FeatureState:
+    def own_state(self) -> FeatureState:
+        """The state of this process alone; TypeError where servers share one."""
         if not isinstance(self.state, FeatureState):
             raise TypeError("servers share this state, so it has no snapshot of one process's own")
         return self.state
 
-    def _items_changed(self) -> None:
-        self.state.items_changed()
+    def table(self, request: RankRequest, seen: Context, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
+        """Return the table [N, C] that the ranker would score, by what a state says."""
+        text, _ = self._text(request, seen, unread)
+        features = self.state.feature_set
+        return assemble(text, features.table(seen), seen.lists.offsets, features.names)
 
     def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
         """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
@@ -247,13 +267,17 @@ class RankingPipeline:
     def _history(self, seen: Context) -> Histories:
         return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
 
-    def _read(self, request: RankRequest, seen: Context) -> npt.NDArray[np.float32]:
-        """Read the candidates' texts and the query: text outputs [N, 5], NaN without a text."""
+    def _text(
+        self, request: RankRequest, seen: Context, unread: Unread = ((), ())
+    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+        """Return text outputs [N, 5], NaN without a text, and the items of the history whose text was not read yet."""
         lists = seen.lists
         history = self._history(seen)
-        attended = self.catalog.current(history.rows[0])
+        known = self.catalog.current(history.rows[0])
         vectors = self.vectors
-        rows = vectors.with_text(lists.item_rows).copy()
+        rows = self._unread(vectors.with_text(lists.item_rows), unread[0]).copy()
+        attended = self._unread(vectors.with_text(known), unread[1])
+        missing = tuple(self.catalog.ids[row] for row in known[(known >= 0) & (attended < 0)].tolist())
         sent: list[ItemText] = []
         for place in np.flatnonzero(lists.item_rows < 0):
             text = request.candidates[place].text
@@ -265,26 +289,9 @@ class RankingPipeline:
             query = len(vectors) + len(sent)
             sent.append(ItemText(title=request.query))
         more = self.items.reader.encode(sent) if sent else None
-        return self.text.score(
-            vectors,
-            rows,
-            vectors.with_text(attended),
-            history.actions[0],
-            history.ages[0],
-            query=query,
-            more=more,
-        )
+        outputs = self.text.score(vectors, rows, attended, history.actions[0], history.ages[0], query=query, more=more)
+        return outputs, missing
 
-
-class _Stopwatch:
-    """Seconds spent per stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        """Book the time since the last stop to a stage."""
-        now = time.perf_counter()
-        self.seconds[stage] = now - self._started
-        self._started = now
+    def _unread(self, rows: npt.NDArray[np.int32], ids: Collection[str]) -> npt.NDArray[np.int32]:
+        """Put -1 for the rows of some items."""
+        return np.where(np.isin(rows, self.catalog.rows(ids)), np.int32(-1), rows) if ids else rows

@@ -38,6 +38,16 @@ class ServerConfig(BaseSettings):
     store_keep_days: float = Field(default=90, ge=1, le=3_650)
     """After how many days without an event the store forgets a user."""
 
+    receipts: float = Field(default=0.01, ge=0, le=1)
+    """The share of the rankings that leave a receipt in the data directory: 0 none, 1 all. Which ones follows from
+    their request ids, so that a retry leaves one where the first try did."""
+
+    most_receipts: int = Field(default=100_000, ge=1)
+    """How many receipts are kept; beyond, the oldest go."""
+
+    receipt_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    """How much room receipts may take; beyond, the oldest go."""
+
     host: str = "127.0.0.1"
     """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
     such as 0.0.0.0 inside a container."""

@@ -10,7 +10,7 @@ from recsys.errors import ConfigError
 from serving.event_log import EventLog
 from serving.item_log import ItemLog
 
-EVENTS, ITEMS, VECTORS = "events.db", "items.sqlite", "vectors.sqlite"
+EVENTS, ITEMS, VECTORS, RECEIPTS = "events.db", "items.sqlite", "vectors.sqlite", "receipts.sqlite"
 
 
 class DataDirectory:
@@ -24,6 +24,7 @@ class DataDirectory:
     def __init__(self, path: Path, *, late_window_s: float) -> None:
         self._path = path
         self.vectors = path / VECTORS
+        self.receipts = path / RECEIPTS
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

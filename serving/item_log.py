@@ -24,6 +24,8 @@ _CREATE = """
     CREATE INDEX by_item ON items (item_id, sequence);
 """
 
+_ALL = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChange:
@@ -71,13 +73,18 @@ class ItemLog:
         """Record that items are gone; otherwise as ``upserted``."""
         return self._append([(item_id, None) for item_id in item_ids])
 
-    def current(self) -> Iterator[ItemChange]:
-        """Return the newest change of each item that ever changed, in the order of the changes."""
-        return self._changes("WHERE sequence IN (SELECT max(sequence) FROM items GROUP BY item_id)")
+    def current(self, sequence: int | None = None) -> Iterator[ItemChange]:
+        """Return the newest change of each item that ever changed, in the order of the changes.
 
-    def as_of(self, sequence: int) -> Iterator[ItemChange]:
-        """Return the changes up to and with a sequence number, oldest first."""
-        return self._changes("WHERE sequence <= ?", sequence)
+        With a sequence number, as it was then.
+        """
+        upto = _ALL if sequence is None else sequence
+        newest = "SELECT max(sequence) FROM items WHERE sequence <= ? GROUP BY item_id"
+        return self._changes(f"WHERE sequence IN ({newest})", upto)
+
+    def as_of(self, sequence: int, *, after: int = 0) -> Iterator[ItemChange]:
+        """Return the changes behind ``after``, up to and with a sequence number, oldest first."""
+        return self._changes("WHERE sequence <= ? AND sequence > ?", sequence, after)
 
     def close(self) -> None:
         """Close the log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,14 +18,42 @@ _PART = 1_000
 _log = structlog.get_logger()
 
 
-def replay_items(log: ItemLog, model: Model) -> None:
-    """Apply the newest change of every item that ever changed.
+def replay_items(log: ItemLog, model: Model, *, sequence: int | None = None) -> None:
+    """Apply the newest change of every item that ever changed, up to and with a sequence number where one is given.
 
     Columns that the model does not have, or has in another kind, are left out; an item that it refuses all the same is
     left as the bundle has it. Both are logged.
     """
-    changes, left_out = log.current(), set[str]()
-    while part := list(islice(changes, _PART)):
+    upto = log.sequence if sequence is None else sequence
+    changes = log.current(upto)
+    _apply(iter(lambda: list(islice(changes, _PART)), []), model)
+    model.follow_items(upto)
+
+
+def replay_changes(changes: Iterable[ItemChange], model: Model) -> None:
+    """Apply changes one after the other, as they were made; otherwise as ``replay_items``."""
+    _apply(_alike(changes), model)
+
+
+def _alike(changes: Iterable[ItemChange]) -> Iterator[list[ItemChange]]:
+    """Gather changes that can be made at once: of one kind, each of another item."""
+    part: list[ItemChange] = []
+    for change in changes:
+        if part and (
+            len(part) == _PART
+            or (change.columns is None) != (part[0].columns is None)
+            or any(change.item_id == other.item_id for other in part)
+        ):
+            yield part
+            part = []
+        part.append(change)
+    if part:
+        yield part
+
+
+def _apply(parts: Iterable[list[ItemChange]], model: Model) -> None:
+    left_out = set[str]()
+    for part in parts:
         model.delete([change.item_id for change in part if change.columns is None])
         upserted = [change for change in part if change.columns is not None]
         left_out |= _left_out(upserted, model.item_schema)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from recsys.bundle import Manifest, ManifestDraft
 from recsys.events import Logged
+from recsys.receipt import Receipt
 from recsys.schema import Ranking, RankRequest, Reason
 from serving.info import ModelInfo
 
@@ -36,6 +37,10 @@ class Model(Protocol):
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates: every one exactly once, cut to ``top_k``, under the request's id."""
+        ...
+
+    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
+        """Rank, and say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
         ...
 
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:
@@ -71,11 +76,16 @@ class Model(Protocol):
         ...
 
     @property
+    def state_versions(self) -> Mapping[str, int]:
+        """Up to where it knows each event log, by its name; stands still while an item's change is recorded."""
+        ...
+
+    @property
     def pending_texts(self) -> int:
         """How many texts of changed items wait to be read."""
         ...
 
-    def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], object] | None = None) -> int:
+    def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], int | None] | None = None) -> int:
         """Add or replace items, all or none, and count the changed ones; ``record`` is given those first.
 
         Raises:
@@ -83,8 +93,12 @@ class Model(Protocol):
         """
         ...
 
-    def delete(self, item_ids: Iterable[str], record: Callable[[list[str]], object] | None = None) -> int:
+    def delete(self, item_ids: Iterable[str], record: Callable[[list[str]], int | None] | None = None) -> int:
         """Make items unknown, and count those that were known; ``record`` is given their ids first."""
+        ...
+
+    def follow_items(self, sequence: int) -> None:
+        """Take note of up to where the items are those of the item log; changes count on by what ``record`` returns."""
         ...
 
     def keep_vectors(self, path: Path) -> None:

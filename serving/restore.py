@@ -12,6 +12,7 @@ from recsys.files import write_file
 from serving.data_directory import DataDirectory
 from serving.item_replay import replay_items
 from serving.model import Model
+from serving.receipt_rows import Run
 
 _log = structlog.get_logger()
 
@@ -22,17 +23,18 @@ def restore_items(model: Model, data: DataDirectory) -> None:
     replay_items(data.item_log, model)
 
 
-def restore_state(model: Model, data: DataDirectory) -> None:
-    """Apply the snapshot that fits the bundle, and the events that came after it."""
+def restore_state(model: Model, data: DataDirectory) -> Run:
+    """Apply the snapshot that fits the bundle, and the events that came after it; returns from where it goes on."""
     began = time.perf_counter()
     log = data.event_log
     known = _recall(model, data.snapshot(model.bundle_id), log.name)
     model.follow(log.name, known)
-    events = 0
+    events, heard = 0, known
     for told in log.since(known):
         model.learn(told)
-        events += len(told)
+        events, heard = events + len(told), told[-1].sequence
     _log.info("restored", snapshot=known, events=events, seconds=round(time.perf_counter() - began, 3))
+    return Run(bundle_id=model.bundle_id, snapshot=known, events=heard, items=data.item_log.sequence)
 
 
 def keep(model: Model, data: DataDirectory) -> None:

@@ -26,6 +26,9 @@ from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.receipt_log import ReceiptLog
+from serving.receipt_rows import Run
+from serving.receipt_writer import ReceiptWriter
 from serving.restore import keep, restore_items, restore_state
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
@@ -50,6 +53,7 @@ class RankingServer:
         self._load_model = load_model
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
         self._data: DataDirectory | None = None
+        self._receipts: ReceiptLog | None = None
         self._intake = EventIntake(has_log=config.data is not None)
         self._servicer = RankingServicer(self._executor, self._intake)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
@@ -155,12 +159,25 @@ class RankingServer:
                 from serving.shared_learning import share  # noqa: PLC0415 - it loads the model libraries
 
                 self._learn = share(model, self._config, self._data.event_log)
+                known = model.state_versions.get(self._data.event_log.name, 0)
+                run = Run(bundle_id=model.bundle_id, snapshot=known, events=known, items=self._data.item_log.sequence)
             else:
-                restore_state(model, self._data)
+                run = restore_state(model, self._data)
+            self._keep_receipts(run, self._data)
         self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
         return model
 
+    def _keep_receipts(self, run: Run, data: DataDirectory) -> None:
+        config = self._config
+        if config.receipts:
+            self._receipts = ReceiptLog(data.receipts, most=config.most_receipts, most_bytes=config.receipt_bytes)
+            self._receipts.begin(run)
+            self._servicer.receipts = ReceiptWriter(self._receipts, config.receipts)
+
     def _close_data(self) -> None:
+        if self._servicer.receipts is not None and self._receipts is not None:
+            self._servicer.receipts.close()
+            self._receipts.close()
         if self._data is not None:
             self._data.close()
             self._data = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,8 +22,10 @@ from serving.item_rows import items_from_wire
 from serving.model import Model, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.receipt_writer import ReceiptWriter
 
 T = TypeVar("T")
+Changes = TypeVar("Changes", bound=Sized)
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
 
@@ -31,13 +33,15 @@ _SHUTTING_DOWN = "the server is shutting down; ask another one"
 class RankingServicer(pb_grpc.RankingServiceServicer):
     """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
 
-    ``item_log`` takes every change of the model's items; where it is None, none can be made.
+    ``item_log`` takes every change of the model's items; where it is None, none can be made. ``receipts`` takes what
+    some rankings were made of.
     """
 
     def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake) -> None:
         self.model: Model | None = None
         self._intake = intake
         self.item_log: ItemLog | None = None
+        self.receipts: ReceiptWriter | None = None
         self._executor = executor
         self._stopping = False
         self._given_up = False
@@ -65,10 +69,12 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         """Order the candidates."""
         model = self._loaded()
         per_item = reasons_wanted(request)
-        asked = request_from_wire(request, now_us=time.time_ns() // 1_000)
+        now_us = time.time_ns() // 1_000
+        asked = request_from_wire(request, now_us=now_us)
         bind_contextvars(request_id=asked.request_id, bundle_id=model.bundle_id, n=len(asked.candidates))
+        rank = partial(_rank, model, receipts=self.receipts, now_us=now_us)
         ranking, reasons = await self._computed(
-            partial(_answer, model, asked, explain=per_item > 0, submitted=time.perf_counter())
+            partial(_answer, rank, model, asked, explain=per_item > 0, submitted=time.perf_counter())
         )
         return ranking_to_wire(ranking, reasons, per_item=per_item)
 
@@ -105,7 +111,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, log = self._loaded(), self._items()
         items = items_from_wire(request, model.item_schema)
         bind_contextvars(bundle_id=model.bundle_id, n=len(items))
-        changed = await self._computed(partial(model.upsert, items, log.upserted))
+        record = self._noted(model, log.upserted)
+        changed = await self._computed(partial(model.upsert, items, record))
         return pb.UpsertItemsResponse(changed=changed, pending_texts=model.pending_texts)
 
     async def DeleteItems(  # noqa: N802 - gRPC's name
@@ -117,7 +124,20 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, log = self._loaded(), self._items()
         ids = ids_from_wire(request)
         bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
-        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, log.deleted)))
+        record = self._noted(model, log.deleted)
+        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, record)))
+
+    def _noted(self, model: Model, record: Callable[[Changes], int]) -> Callable[[Changes], int]:
+        """Record changes, and note for those who check receipts which events were known by then."""
+        receipts = self.receipts
+
+        def noted(changes: Changes) -> int:
+            sequence = record(changes)
+            if receipts is not None:
+                receipts.note(range(sequence - len(changes) + 1, sequence + 1), model.state_versions)
+            return sequence
+
+        return noted
 
     async def _computed(self, work: Callable[[], T]) -> T:
         """Have a thread do the work; cancelled, it is not begun, or it is finished for nobody."""
@@ -145,12 +165,21 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         return self.model
 
 
+def _rank(model: Model, request: RankRequest, *, receipts: ReceiptWriter | None, now_us: int) -> Ranking:
+    """Rank, and leave a receipt where this request is to have one."""
+    if receipts is None or not receipts.wants(request.request_id):
+        return model.rank(request)
+    ranking, receipt = model.rank_with_receipt(request, now_us=now_us)
+    receipts.offer(receipt)
+    return ranking
+
+
 def _answer(
-    model: Model, request: RankRequest, *, explain: bool, submitted: float
+    rank: Callable[[RankRequest], Ranking], model: Model, request: RankRequest, *, explain: bool, submitted: float
 ) -> tuple[Ranking, Mapping[str, tuple[Reason, ...]]]:
     """Rank, and explain if asked; adds the stages that only the server sees."""
     began = time.perf_counter()
-    ranking = model.rank(request)
+    ranking = rank(request)
     stages = {"queue": began - submitted, **ranking.stage_seconds}
     reasons: Mapping[str, tuple[Reason, ...]] = {}
     if explain:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recsys.cli import ask, bundles, data, demo, events, learn, scoring, service
+from recsys.cli import ask, bundles, data, demo, events, learn, receipts, scoring, service
 from recsys.cli.console import fail
 from recsys.errors import RecsysError
 
@@ -29,6 +29,8 @@ app.add_typer(events.app, name="events")
 app.command("serve")(service.serve)
 app.command("rank")(ask.rank)
 app.command("explain")(ask.explain)
+app.command("replay")(receipts.replay)
+app.command("audit")(receipts.audit)
 app.command("score")(scoring.score)
 app.command("doctor")(service.doctor)
 

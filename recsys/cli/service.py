@@ -17,6 +17,9 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Directory of what the server is told  [default: live in the registry]")
     ] = None,
+    receipts: Annotated[
+        float | None, typer.Option(help="Share of rankings that leave a receipt, 0 to 1  [default: 0.01]")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
     threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
@@ -31,7 +34,7 @@ def serve(
     from serving.server import run_server  # noqa: PLC0415
 
     given = {
-        "registry": registry, "data": data, "host": host, "port": port,
+        "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
         "threads": threads, "grace_s": grace, "store": store, "reflection": reflection,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})

@@ -88,7 +88,7 @@ def rank(pipeline: RankingPipeline, *candidates: str | Candidate, **fields: Any)
 
 def outputs(pipeline: RankingPipeline, *item_ids: str, **fields: Any) -> np.ndarray:
     request = ask(pipeline, *item_ids, **fields)
-    return pipeline._read(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
+    return pipeline._text(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))[0]
 
 
 def vector(pipeline: RankingPipeline, item_id: str) -> bytes:
@@ -219,7 +219,7 @@ def test_a_history_is_read_as_its_items_are_now(pipeline: RankingPipeline) -> No
     finish(pipeline)
 
     now = outputs(pipeline, *candidates, history=(HistoryEntry(item_id=first, ts=1),))
-    assert pipeline._read(request, seen).tobytes() == now.tobytes()
+    assert pipeline._text(request, seen)[0].tobytes() == now.tobytes()
 
 
 def test_a_change_that_the_text_does_not_show_is_not_read_again(pipeline: RankingPipeline) -> None:
@@ -471,3 +471,20 @@ def test_a_storm_of_changes_disturbs_no_ranking(opened: Callable[..., RankingPip
     for item_id in STORM:
         if pipeline.catalog.rows([item_id])[0] >= 0:
             assert vector(pipeline, item_id) == apart(plain, text_of(pipeline, item_id))
+
+
+def test_items_stand_at_the_number_of_their_newest_change_and_at_none_while_one_is_made(
+    pipeline: RankingPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amid: list[int | None] = []
+    monkeypatch.setattr(pipeline.state, "items_changed", lambda: amid.append(pipeline.items.sequence))
+    pipeline.follow_items(4)
+    request = ask(pipeline, pipeline.catalog.ids[0])
+    receipts = [pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence]
+    pipeline.upsert(frame({"item_id": "coat", "title": "A coat"}), lambda _: 5)
+    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+    pipeline.delete(["coat"], lambda _: 6)
+    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+
+    assert amid == [None]
+    assert receipts == [4, 5, 6]

@@ -129,7 +129,7 @@ def test_what_the_text_says_of_an_item_does_not_depend_on_the_items_beside_it(
     alone = replace(request, candidates=request.candidates[:1])
 
     def read(asked: RankRequest) -> np.ndarray:
-        return pipeline._read(asked, pipeline.state.look(Lists.from_request(asked, pipeline.catalog)))
+        return pipeline._text(asked, pipeline.state.look(Lists.from_request(asked, pipeline.catalog)))[0]
 
     np.testing.assert_array_equal(read(request)[:1], read(alone))
 
@@ -154,7 +154,7 @@ def test_an_unknown_item_is_read_where_its_text_came_along_and_ranked_all_the_sa
 def test_text_sent_for_a_catalog_item_under_another_id_says_the_same(pipeline: RankingPipeline) -> None:
     text = pipeline.catalog.texts([5])[0]
     request = ask(pipeline, Candidate(item_id=pipeline.catalog.ids[5]), Candidate(item_id="twin", text=text))
-    outputs = pipeline._read(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
+    outputs, _ = pipeline._text(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
 
     assert outputs.shape == (2, len(TEXT_OUTPUTS))
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)
@@ -174,7 +174,7 @@ def test_a_query_moves_what_the_text_says(pipeline: RankingPipeline) -> None:
     asked = ask(pipeline, *candidates, query=pipeline.catalog.texts([2])[0].title)
     plain = replace(asked, query="")
     seen = pipeline.state.look(Lists.from_request(asked, pipeline.catalog))
-    with_query, without = pipeline._read(asked, seen), pipeline._read(plain, seen)
+    with_query, without = pipeline._text(asked, seen)[0], pipeline._text(plain, seen)[0]
 
     assert np.abs(with_query - without)[:, TEXT_OUTPUTS.index("max_similarity")].max() > 0.01
 

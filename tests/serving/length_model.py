@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import structlog
 
@@ -22,6 +23,7 @@ from recsys.bundle import REQUIRED_FILES, FileEntry, GoldenRequest, Manifest, Te
 from recsys.catalog import Catalog
 from recsys.dataset.columns import ITEMS
 from recsys.events import Logged
+from recsys.receipt import Receipt
 from recsys.schema import Candidate, RankedItem, Ranking, RankRequest, Reason
 
 GOLDEN = GoldenRequest(
@@ -106,6 +108,22 @@ class LengthModel:
             stage_seconds={"trees": 0.25},
         )
 
+    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
+        ranking = self.rank(request)
+        lengths = [len(candidate.item_id) for candidate in request.candidates]
+        return ranking, Receipt(
+            request=request,
+            time_us=now_us,
+            bundle_id=self.bundle_id,
+            table=np.array([[np.nan, length] for length in lengths], np.float32).reshape(len(lengths), 2),
+            scores=np.array(lengths, np.float64),
+            order=tuple(item.item_id for item in ranking.items),
+            text_coverage=ranking.text_coverage,
+            state_versions=ranking.state_versions,
+            item_sequence=0,
+            items_without_text=ranking.items_without_text,
+        )
+
     def learn(self, told: Sequence[Logged]) -> None:
         self.learned += told
 
@@ -132,6 +150,10 @@ class LengthModel:
         return SCHEMA
 
     @property
+    def state_versions(self) -> dict[str, int]:
+        return {}
+
+    @property
     def pending_texts(self) -> int:
         return len(self._unread())
 
@@ -149,6 +171,9 @@ class LengthModel:
             if record is not None and known:
                 record(known)
             return self.catalog.delete(known)
+
+    def follow_items(self, sequence: int) -> None:
+        self.followed_items = sequence
 
     def keep_vectors(self, path: Path) -> None:
         """Has none."""

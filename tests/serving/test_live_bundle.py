@@ -77,7 +77,11 @@ def test_what_was_changed_is_changed_after_a_restart_and_no_text_is_read_twice(
 
     assert after.items == before.items
     assert (after.unknown_items, after.items_without_text, after.text_coverage) == ((gone,), (), 0.75)
-    assert sorted(path.name for path in (tmp_path / "live").glob("*.sqlite")) == ["items.sqlite", "vectors.sqlite"]
+    assert sorted(path.name for path in (tmp_path / "live").glob("*.sqlite")) == [
+        "items.sqlite",
+        "receipts.sqlite",
+        "vectors.sqlite",
+    ]
 
 
 def test_without_a_data_directory_a_server_keeps_its_changes_in_memory(tiny_registry: Path) -> None:
