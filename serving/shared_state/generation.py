@@ -144,7 +144,9 @@ def _chunks(tables: Tables, name: str) -> Iterator[Rows]:
     if name == "values":
         pages = np.zeros(-(-len(tables.values) // PAGE), ROW_TYPES["values"])
         pages["keys"] = np.arange(1, pages.size + 1)
-        pages["counts"].reshape(-1, 2)[: len(tables.values)] = tables.values
+        counts = np.zeros((pages.size * PAGE, 2), np.int64)
+        counts[: len(tables.values)] = tables.values
+        pages["counts"] = counts.reshape(pages.size, PAGE, 2)
         yield pages
         return
     table: Any = getattr(tables, name)

@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recsys.catalog import Catalog
 from recsys.features import FeatureState
 from recsys.features.keys import key_of
+from recsys.features.tables import empty_tables
 from recsys.features.windows import WINDOW_NAMES
 from serving.shared_state import NoState, RedisSettings, RedisState, forget_generation, generation
 from serving.shared_state.generation import Generation
+from serving.shared_state.rows import PAGE
 
 _EVER = WINDOW_NAMES.index("ever")
 
@@ -22,7 +25,7 @@ _EVER = WINDOW_NAMES.index("ever")
 def trained(catalog: Catalog, new_log: type[Any], make: Any) -> FeatureState:
     """A bundle's state that has learned something."""
     state, log = FeatureState(catalog), new_log()
-    state.hear(log.add(make.shown("r1", "ann", 0, ["tea", "saw", "hat"]), make.clicked("r1", "saw", 1)))
+    state.hear(log.add(make.shown("r1", "ann", 0, ["tea", "mug", "saw", "hat"]), make.clicked("r1", "saw", 1)))
     state.hear(log.add(make.did("ann", "tea", "cart", 2), make.did("bob", "hat", "hide", 2)))
     return state
 
@@ -219,3 +222,13 @@ def test_a_user_who_expired_is_a_stranger(
     assert (context.seen.liked_row == -1).all()
     assert context.seen.item[0, _EVER, 0] == 1
     state.close()
+
+
+def test_values_of_several_pages_are_written_where_they_belong() -> None:
+    tables = empty_tables(values=2 * PAGE + 2)
+    tables.values[:, 0] = np.arange(len(tables.values)) + 1
+
+    (pages,) = generation._chunks(tables, "values")
+
+    assert pages["keys"].tolist() == [1, 2, 3]
+    assert pages["counts"].reshape(-1, 2)[: len(tables.values)].tolist() == tables.values.tolist()
