@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,7 @@ class Catalog:
 
     def rows(self, item_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """Return the row of each id, -1 where the catalog does not know it."""
-        row = self._row
-        return np.array([row.get(item_id, -1) for item_id in item_ids], dtype=np.int32)
+        return np.fromiter(map(self._row.get, item_ids, repeat(-1)), np.int32)
 
     def current(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return the rows that now stand for the items of ``rows``, of the same shape; -1 for deleted items."""

@@ -76,7 +76,8 @@ class Context:
 
     def where_known(self, figures: npt.NDArray[Any]) -> Floats:
         """Blank the rows whose item the catalog does not know."""
-        return np.where(self.get(_is_known), figures, np.nan)
+        known = self.get(_known)
+        return figures if known is None else np.where(known, figures, np.nan)
 
     def rate(self, counts: Floats) -> Floats:
         """Return clicks per view of rows [R, 2], drawn towards that of everything where views are few; shape [R]."""
@@ -89,5 +90,7 @@ def row_prior(context: Context) -> Floats:
     return context.per_row(context.seen.prior)
 
 
-def _is_known(context: Context) -> npt.NDArray[np.bool_]:
-    return context.rows >= 0
+def _known(context: Context) -> npt.NDArray[np.bool_] | None:
+    """Mark the rows of known items; None, which is the rule, where all are."""
+    known = context.rows >= 0
+    return None if known.all() else known

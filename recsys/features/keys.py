@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -16,6 +17,7 @@ Slots = npt.NDArray[np.int32]
 NOBODY = 0
 
 
+@lru_cache(maxsize=1 << 16)
 def key_of(text: str) -> int:
     """Return the key of an id; the same on every machine, and never ``NOBODY``. No id has the key ``NOBODY``."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True) or 1
