@@ -54,10 +54,9 @@ def _reads(impressions: pl.DataFrame | pl.LazyFrame) -> Iterator[pl.DataFrame]:
         if impressions.height:
             yield impressions
         return
-    begin = 0
-    while (frame := impressions.slice(begin, _READ).collect()).height:
-        yield frame
-        begin += frame.height
+    for frame in impressions.collect_batches(chunk_size=_READ, maintain_order=True):
+        if frame.height:
+            yield frame
 
 
 def operations(
