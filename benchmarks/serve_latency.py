@@ -26,7 +26,8 @@ from made_bundle import Scale, make_bundle
 from server_process import process
 
 from recsys.bundle import read_bundle
-from recsys.features.snapshot import load as load_state
+from recsys.dataset import read_dataset
+from recsys.registry import resolve
 from recsys.schema import Candidate, RankRequest
 from serving.config import ServerConfig
 from serving.convert import request_to_wire
@@ -56,17 +57,20 @@ def main() -> None:
     """Measure and tell."""
     parser = arguments("Latency and throughput of the ranking service.")
     parser.add_argument("--bundle", type=Path, help="a bundle or a registry to serve, instead of a made one")
+    parser.add_argument("--dataset", type=Path, help="the dataset that it was trained on, for its users")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="rankings computed at a time")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
-        bundle = options.bundle
+        bundle, dataset = options.bundle, options.dataset
+        if (bundle is None) != (dataset is None):
+            parser.error("--bundle and --dataset belong together: the requests are of the dataset's users")
         if bundle is None:
             with console.status("making a bundle: 50,000 items, 300 trees of 63 leaves ..."):
                 # Fewer lists to fit the trees to leave them as deep: it is noise that they fit.
                 scale = Scale(lists=4_000, users=120, fitted_lists=400) if options.quick else Scale()
-                bundle = make_bundle(Path(folder), scale)
-        requests = {size: made_requests(bundle, size) for size in SIZES}
+                bundle, dataset = make_bundle(Path(folder), scale), Path(folder) / "dataset"
+        requests = {size: made_requests(bundle, dataset, size) for size in SIZES}
         with console.status("measuring the service ..."), process(_serve, bundle, options.threads) as address:
             figures, answers = measure(address, requests, effort)
         by_length = sorted((max(map(len, requests[size])), reply) for size, reply in answers.items())
@@ -75,14 +79,13 @@ def main() -> None:
     tell(f"serve_latency, {options.threads} threads", figures, options.json)
 
 
-def made_requests(bundle: Path, candidates: int) -> list[bytes]:
+def made_requests(bundle: Path, dataset: Path, candidates: int) -> list[bytes]:
     """Make requests of users with long histories, each for other candidates, after the end of the log."""
-    from recsys.registry import resolve  # noqa: PLC0415
-
     found = read_bundle(resolve(bundle))
-    logs, _, user_ids, _ = load_state(found.files["state.safetensors"])
-    clicks = np.bincount(logs.liked.order // logs.liked.span, minlength=len(user_ids))
-    users = np.argsort(-clicks, kind="stable")[:REQUESTS]
+    clicks = pl.col("clicked").list.sum().sum()
+    impressions = read_dataset(dataset).impressions
+    users = impressions.group_by("user_id").agg(clicks).sort("clicked", "user_id", descending=True)
+    user_ids = users["user_id"].head(REQUESTS).to_list()
     item_ids = pl.read_parquet(BytesIO(found.files["items.parquet"]), columns=["item_id"])["item_id"].to_list()
     if len(item_ids) < candidates:
         raise SystemExit(f"the bundle knows {len(item_ids)} items; serve_latency ranks {candidates} of them at a time")
@@ -92,7 +95,7 @@ def made_requests(bundle: Path, candidates: int) -> list[bytes]:
         drawn = rng.choice(len(item_ids), candidates, replace=False)
         asked = RankRequest(
             request_id=f"request-{place}",
-            user_id=user_ids[users[place % len(users)]],
+            user_id=user_ids[place % len(user_ids)],
             candidates=tuple(Candidate(item_id=item_ids[row]) for row in drawn),
             ts=found.manifest.window.last_ts + 60_000_000 * (place + 1),
         )
