@@ -19,6 +19,9 @@ ITEM_COLUMNS = ("item_id", "title", "description", "category", "tags", "publishe
 _PIECES = 64
 
 
+_INDEX = {"item_id": pl.String, "row": pl.Int32}
+
+
 class Catalog:
     """An item table (see ``recsys.dataset``) with an index from item id to row; row -1 stands for an unknown item.
 
@@ -39,6 +42,14 @@ class Catalog:
     def rows(self, item_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """Return the row of each id, -1 where the catalog does not know it."""
         return np.fromiter(map(self._row.get, item_ids, repeat(-1)), np.int32)
+
+    def rows_of_column(self, item_ids: pl.Series) -> npt.NDArray[np.int32]:
+        """As ``rows``; by a join where there are more ids than items, so that its index costs less than it saves."""
+        if len(item_ids) < len(self._row):
+            return self.rows(item_ids.to_list())
+        index = pl.DataFrame({"item_id": list(self._row), "row": list(self._row.values())}, schema_overrides=_INDEX)
+        found = item_ids.alias("item_id").to_frame().join(index, on="item_id", how="left", maintain_order="left")
+        return found["row"].fill_null(-1).to_numpy()
 
     def current(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return the rows that now stand for the items of ``rows``, of the same shape; -1 for deleted items."""

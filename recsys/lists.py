@@ -61,6 +61,19 @@ class Lists:
         rows: npt.NDArray[np.int64] = np.repeat(self.offsets[:-1][numbers] - begins, lengths) + np.arange(lengths.sum())
         return rows
 
+    def part(self, begin: int, end: int) -> Self:
+        """Return the lists from ``begin`` up to ``end``, sharing their arrays."""
+        first, last = int(self.offsets[begin]), int(self.offsets[end])
+        return type(self)(
+            user_ids=self.user_ids[begin:end],
+            ts=self.ts[begin:end],
+            item_rows=self.item_rows[first:last],
+            offsets=self.offsets[begin : end + 1] - first,
+            histories=self.histories[begin:end],
+            queries=self.queries[begin:end],
+            surfaces=self.surfaces[begin:end],
+        )
+
     def take(self, numbers: npt.NDArray[np.integer]) -> Self:
         """Return some of the lists, in the order of ``numbers``."""
         chosen = numbers.tolist()
@@ -85,7 +98,7 @@ class Lists:
         return cls(
             user_ids=impressions["user_id"].to_list(),
             ts=impressions["ts"].dt.epoch("us").to_numpy(),
-            item_rows=catalog.rows(impressions["item_ids"].explode(empty_as_null=False).to_list()),
+            item_rows=catalog.rows_of_column(impressions["item_ids"].explode(empty_as_null=False)),
             offsets=offsets,
             histories=histories,
             queries=impressions["query"].to_list(),

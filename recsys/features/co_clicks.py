@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
+import numpy as np
 
-from recsys.features.attributes import Floats
-from recsys.features.context import Context
-from recsys.features.feature import Feature
+from recsys.features.compiled import compiled
+from recsys.features.feature import Feature, Question, Table, put
+from recsys.features.seen import Seen
 
-
-def _shared(figure: int, context: Context) -> Floats:
-    return context.where_known(context.seen.shared[:, figure])
-
-
-_FIGURES = (
-    ("co_clicks", "Closeness to the user's recent clicks, by shared clicks"),
-    ("co_clicks_closest", "Closeness to the nearest of the user's recent clicks"),
-    ("co_click_chance", "Chance of a click given the user's recent clicks"),
+FEATURES = (
+    Feature(name="co_clicks", description="Closeness to the user's recent clicks, by shared clicks", relative=True),
+    Feature(
+        name="co_clicks_closest", description="Closeness to the nearest of the user's recent clicks", relative=True
+    ),
+    Feature(name="co_click_chance", description="Chance of a click given the user's recent clicks", relative=True),
 )
 
-FEATURES = tuple(
-    Feature(name=name, description=text, compute=partial(_shared, figure), relative=True)
-    for figure, (name, text) in enumerate(_FIGURES)
-)
+
+@compiled
+def fill(seen: Seen, question: Question, table: Table, first: int) -> None:
+    """Write ``FEATURES`` of every candidate, in their order, from column ``first`` on; NaN where it is unknown."""
+    shared, rows = seen.shared, question.row
+    for row in range(rows.size):
+        blank = 0.0 if rows[row] >= 0 else np.nan
+        for figure in range(3):
+            put(table, row, first + figure, shared[row, figure] + blank)

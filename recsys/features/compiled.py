@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +45,32 @@ def compiled(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a small function into each of its callers: handing over all the tables costs more than its work."""
-    made: F = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    """Compile a small function into each of its callers, without counting references: that costs more than its work.
+
+    It must not make arrays, only read and write those that it is given.
+    """
+    made: F = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
     return made
+
+
+@intrinsic  # type: ignore[untyped-decorator] # numba has no types
+def prefetch(_: Any, array: types.Array, row: types.Integer, at: types.Integer) -> Any:
+    """Ask for the memory at a row of an array, ``at`` bytes behind its begin, without waiting for it."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        held = context.make_array(kind)(context, builder, given[0])
+        stride = cgutils.unpack_tuple(builder, held.strides, kind.ndim)[0]
+        whole = [
+            context.cast(builder, value, had, types.intp)
+            for value, had in zip(given[1:], signature.args[1:], strict=True)
+        ]
+        place = builder.add(builder.mul(whole[0], stride), whole[1])
+        pointer = builder.bitcast(cgutils.pointer_add(builder, held.data, place), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kinds = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch.p0")
+        builder.call(function, [pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, row, at), code

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from inspect import getdoc
 from types import ModuleType
 
-from recsys.features import affinity, co_clicks, encounters, popularity, sizes
-from recsys.features.declare import TASTE, VERSION
+from recsys.features import affinity, co_clicks, encounters, popularity, sizes, surprise
+from recsys.features.declare import VERSION
 from recsys.features.feature import Feature
 from recsys.features.tables import DISLIKED, LIKED, PARTNERS
 from recsys.features.windows import LIMITS, MINUTE, RINGS, SIZES, WIDTHS, WINDOW_NAMES
@@ -16,11 +16,11 @@ _HEAD = """# Features
 
 Made from the declarations in `recsys/features/`; do not edit, run `make docs`.
 
-A feature is declared once, as a name, a sentence and a function of what the state knows
-(`recsys/features/feature.py`). It is executed twice: offline, where `recsys.features.replay` streams a log through a
-state and answers every list of the log as of its own moment; and online, where the same state hears events as they come
-in and answers requests. Both go through the same compiled loops (`learn.py`, `look.py`), and a property test compares
-both with a plain recount of the log (`tests/recsys/features/test_parity.py`).
+A feature is declared once: a name and a sentence in a family's list, and beside it the line of the family's loop that
+computes it from what the state knows. It is executed twice: offline, where `recsys.features.replay` streams a log
+through a state and answers every list of the log as of its own moment; and online, where the same state hears events as
+they come in and answers requests. Both go through the same compiled loops, and a property test compares both with a
+plain recount of the log (`tests/recsys/features/test_parity.py`).
 
 "z" marks the features whose z-score within the list is a feature too, `NAME@z`; "past" those that rest on what people
 did, and are therefore missing where nobody has done anything or the counters are too old. Version {version}.
@@ -33,8 +33,8 @@ def page() -> str:
     for title, module, features in (
         ("Items, categories, surfaces", popularity, popularity.FEATURES),
         ("Users and encounters", encounters, encounters.FEATURES),
+        ("How the user chooses", surprise, surprise.FEATURES),
         ("Co-clicks", co_clicks, co_clicks.FEATURES),
-        ("How the user chooses", None, TASTE),
         ("For every text or list attribute", affinity, affinity.declare(("ATTRIBUTE",))),
         ("For every numeric or boolean attribute", sizes, sizes.declare(("ATTRIBUTE",))),
     ):

@@ -2,160 +2,179 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
+import numpy.typing as npt
 
-from recsys.features.attributes import Floats
-from recsys.features.context import Context
-from recsys.features.feature import Feature
-from recsys.features.look import TASTED
-from recsys.features.tables import DAYPARTS, Ints
-from recsys.features.taste import meetings, same_category
-from recsys.features.windows import HOUR, WINDOW_NAMES
+from recsys.features.compiled import compiled, inlined
+from recsys.features.feature import Feature, Question, Sayings, Table, put
+from recsys.features.keys import Keys, Slots
+from recsys.features.seen import TASTED, Seen
+from recsys.features.tables import DAYPARTS, DISLIKED, Ints
+from recsys.features.windows import CLICKS, HOUR, VIEWS, WINDOW_NAMES
 
 _SPANS = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+_EVER = WINDOW_NAMES.index("ever")
+_FIRST_SPAN = WINDOW_NAMES.index("1h")
 _CATEGORY_HOURS = (("1h", "hour", 1), ("24h", "24 hours", 24), ("7d", "7 days", 168))
-_EVER = len(WINDOW_NAMES) - 1
-
-
-def user_counts(context: Context) -> Floats:
-    """Return how many items each list's user was shown and clicked; of a given history, what it holds; shape [L, 2]."""
-    counts = context.seen.user[:, _EVER].copy()
-    for number, history in enumerate(context.lists.histories):
-        if history is not None:
-            clicks = (context.seen.liked_action[number, :TASTED] > 0).sum()
-            counts[number] = clicks + (context.seen.disliked_action[number] > 0).sum(), clicks
-    return counts
-
-
-def user_rate(context: Context) -> Floats:
-    """Return each list's user's clicks per item shown, drawn towards everybody's; shape [L]."""
-    views, clicks = np.nan_to_num(context.get(user_counts)).T
-    rate: Floats = (clicks + 5 * context.seen.prior) / (views + 5)
-    return rate
-
-
-def _clicked(context: Context) -> tuple[Floats, Ints]:
-    seen = context.seen
-    rows = np.ascontiguousarray(seen.liked_row[:, :TASTED])
-    return meetings(context.rows, context.lists.offsets, rows, seen.liked_ts)
-
-
-def _skipped(context: Context) -> tuple[Floats, Ints]:
-    seen = context.seen
-    return meetings(context.rows, context.lists.offsets, seen.disliked_row, seen.disliked_ts)
-
-
-def _user(column: int, context: Context) -> Floats:
-    return context.per_row(context.get(user_counts)[:, column])
-
-
-def _user_window(window: int, column: int, context: Context) -> Floats:
-    given = np.array([history is not None for history in context.lists.histories])
-    return context.per_row(np.where(given, np.nan, context.seen.user[:, window, column]))
-
-
-def _user_rate(context: Context) -> Floats:
-    return context.per_row(context.get(user_rate))
-
-
-def _clicks(context: Context) -> Floats:
-    return context.get(_clicked)[0]
-
-
-def _views(context: Context) -> Floats:
-    return context.get(_clicked)[0] + context.get(_skipped)[0]
-
-
-def _hours(context: Context) -> Floats:
-    last = np.maximum(context.get(_clicked)[1], context.get(_skipped)[1])
-    return np.where(last > 0, np.maximum(context.per_row(context.lists.ts) - last, 0) / HOUR, np.nan)
-
-
-def _hours_since(end: int, context: Context) -> Floats:
-    times = context.seen.user_times[:, end]
-    hours = np.maximum(context.lists.ts - times, 0) / HOUR
-    return context.per_row(np.where(times > 0, hours, np.nan))
-
-
-def _hours_since_click(context: Context) -> Floats:
-    newest = context.seen.liked_ts[:, 0]
-    return context.per_row(np.where(newest > 0, np.maximum(context.lists.ts - newest, 0) / HOUR, np.nan))
-
-
-def _usual_time(context: Context) -> Floats:
-    part = context.lists.ts // HOUR % 24 * DAYPARTS // 24
-    counts = context.seen.dayparts
-    usual = (counts[np.arange(len(counts)), part] + 1) / (counts.sum(axis=1) + DAYPARTS)
-    return context.per_row(usual)
-
-
-def _variety(context: Context) -> Floats:
-    """Count the distinct categories among the last clicks, over their number."""
-    rows = context.seen.liked_row[:, :TASTED]
-    categories = np.sort(np.where(rows >= 0, context.facts.categories[rows], 0), axis=1)
-    distinct = (np.diff(categories, axis=1) != 0).sum(axis=1) + (categories[:, 0] != 0)
-    known = (categories != 0).sum(axis=1)
-    return context.per_row(np.where(known > 0, distinct / np.maximum(known, 1), np.nan))
-
-
-def _of_category(context: Context) -> Floats:
-    """Count the user's clicks on the candidate's category, by ``_CATEGORY_HOURS``; shape [3, R]."""
-    rows = np.ascontiguousarray(context.seen.liked_row[:, :TASTED])
-    since = context.lists.ts - (np.array([hours for *_, hours in _CATEGORY_HOURS]) * HOUR)[:, None]
-    return same_category(
-        context.rows, context.lists.offsets, rows, context.seen.liked_ts, since, context.facts.categories
-    )
-
-
-def _category_clicks(window: int, context: Context) -> Floats:
-    return context.where_known(context.get(_of_category)[window])
-
-
-def _hour(context: Context) -> Floats:
-    return context.per_row((context.lists.ts // HOUR % 24).astype(np.float64))
-
-
-def _weekday(context: Context) -> Floats:
-    return context.per_row(((context.lists.ts // (24 * HOUR) + 3) % 7).astype(np.float64))
-
-
-def _length(context: Context) -> Floats:
-    return context.per_row(context.lists.lengths.astype(np.float64))
-
+# Cells that tell at first sight that the user never met an item; a power of two, nearly all empty.
+_CELLS = 1_024
 
 FEATURES = (
-    Feature(name="user_views", description="How many items the user was shown", compute=partial(_user, 0)),
-    Feature(name="user_clicks", description="How many items the user clicked", compute=partial(_user, 1)),
+    Feature(name="user_views", description="How many items the user was shown"),
+    Feature(name="user_clicks", description="How many items the user clicked"),
     *(
-        Feature(
-            name=f"user_{what}_{window}",
-            description=f"How many items the user {done} in the last {span}",
-            compute=partial(_user_window, WINDOW_NAMES.index(window), column),
-        )
+        Feature(name=f"user_{what}_{window}", description=f"How many items the user {done} in the last {span}")
         for window, span in _SPANS.items()
-        for column, (what, done) in enumerate((("views", "was shown"), ("clicks", "clicked")))
+        for what, done in (("views", "was shown"), ("clicks", "clicked"))
     ),
-    Feature(name="user_rate", description="The user's clicks per item shown", compute=_user_rate),
-    Feature(name="user_known", description="Hours since the user was first seen", compute=partial(_hours_since, 0)),
-    Feature(name="user_away", description="Hours since the user was last seen", compute=partial(_hours_since, 1)),
-    Feature(name="user_click_age", description="Hours since the user's last click", compute=_hours_since_click),
-    Feature(name="user_usual_time", description="Share of the user's clicks at this time of day", compute=_usual_time),
-    Feature(name="user_variety", description="Distinct categories per recent click", compute=_variety),
+    Feature(name="user_rate", description="The user's clicks per item shown"),
+    Feature(name="user_known", description="Hours since the user was first seen"),
+    Feature(name="user_away", description="Hours since the user was last seen"),
+    Feature(name="user_click_age", description="Hours since the user's last click"),
+    Feature(name="user_usual_time", description="Share of the user's clicks at this time of day"),
+    Feature(name="user_variety", description="Distinct categories per recent click"),
     *(
         Feature(
             name=f"user_category_clicks_{name}",
             description=f"The user's clicks on its category in the last {span}",
-            compute=partial(_category_clicks, window),
             relative=True,
         )
-        for window, (name, span, _) in enumerate(_CATEGORY_HOURS)
+        for name, span, _ in _CATEGORY_HOURS
     ),
-    Feature(name="seen_before", description="How often the user was shown it lately", compute=_views),
-    Feature(name="clicked_before", description="How often the user clicked it lately", compute=_clicks),
-    Feature(name="hours_since_seen", description="Hours since the user last saw it", compute=_hours),
-    Feature(name="hour_of_day", description="The hour of the day, UTC", compute=_hour, counter=False),
-    Feature(name="day_of_week", description="The day of the week, UTC, Monday 0", compute=_weekday, counter=False),
-    Feature(name="list_length", description="How many items the list holds", compute=_length, counter=False),
+    Feature(name="seen_before", description="How often the user was shown it lately"),
+    Feature(name="clicked_before", description="How often the user clicked it lately"),
+    Feature(name="hours_since_seen", description="Hours since the user last saw it"),
+    Feature(name="hour_of_day", description="The hour of the day, UTC", counter=False),
+    Feature(name="day_of_week", description="The day of the week, UTC, Monday 0", counter=False),
+    Feature(name="list_length", description="How many items the list holds", counter=False),
 )
+# Of these, so many say the same of all candidates of a list.
+_OF_USER = 16
+
+
+@compiled
+def fill(seen: Seen, question: Question, says: Sayings, table: Table, first: int) -> None:
+    """Write ``FEATURES`` of every candidate, in their order, from column ``first`` on."""
+    liked, liked_ts, disliked, disliked_ts = seen.liked_row, seen.liked_ts, seen.disliked_row, seen.disliked_ts
+    categories, rows = says.categories, question.row
+    user = np.empty((1, _OF_USER), np.float32)
+    own, met = np.empty(TASTED, np.int64), np.zeros(_CELLS, np.bool_)
+    for number in range(question.ts.size):
+        ts = question.ts[number]
+        _of_user(seen, question, number, own, categories, user)
+        _meet(liked, disliked, number, met, now_met=True)
+        length = question.offsets[number + 1] - question.offsets[number]
+        for row in range(question.offsets[number], question.offsets[number + 1]):
+            for at in range(_OF_USER):
+                table[row, first + at] = user[0, at]
+            at = _of_category(rows[row], categories, own, liked_ts, ts, number, table, row, first + _OF_USER)
+            clicks, views, last = 0, 0, 0
+            if rows[row] >= 0 and met[rows[row] & (_CELLS - 1)]:
+                clicks, last = _meetings(liked, liked_ts, number, TASTED, rows[row], last)
+                views, last = _meetings(disliked, disliked_ts, number, DISLIKED, rows[row], last)
+            at = put(table, row, at, clicks + views)
+            at = put(table, row, at, clicks)
+            at = put(table, row, at, max(ts - last, 0) / HOUR if last > 0 else np.nan)
+            at = put(table, row, at, ts // HOUR % 24)
+            at = put(table, row, at, (ts // (24 * HOUR) + 3) % 7)
+            at = put(table, row, at, length)
+        _meet(liked, disliked, number, met, now_met=False)
+
+
+@inlined
+def user_counts(seen: Seen, question: Question, number: int) -> tuple[float, float]:
+    """Return how many items a list's user was shown and clicked; of a given history, what it holds."""
+    if not question.given[number]:
+        return seen.user[number, _EVER, VIEWS], seen.user[number, _EVER, CLICKS]
+    views, clicks = 0.0, 0.0
+    for place in range(TASTED):
+        clicks += seen.liked_action[number, place] > 0
+    for place in range(DISLIKED):
+        views += seen.disliked_action[number, place] > 0
+    return views + clicks, clicks
+
+
+@inlined
+def user_rate(seen: Seen, question: Question, number: int) -> float:
+    """Return a list's user's clicks per item shown, drawn towards everybody's."""
+    views, clicks = user_counts(seen, question, number)
+    if np.isnan(views):
+        views, clicks = 0.0, 0.0
+    return float((clicks + 5 * seen.prior[number]) / (views + 5))
+
+
+@inlined
+def _of_user(seen: Seen, question: Question, number: int, own: Keys, categories: Keys, user: Table) -> None:
+    """Write what is the same for all candidates of a list; and the categories of the user's choices, 0 without one."""
+    ts, liked = question.ts[number], seen.liked_row
+    views, clicks = user_counts(seen, question, number)
+    at = put(user, 0, 0, views)
+    at = put(user, 0, at, clicks)
+    for window in range(_FIRST_SPAN, _EVER):
+        for what in (VIEWS, CLICKS):
+            at = put(user, 0, at, np.nan if question.given[number] else seen.user[number, window, what])
+    at = put(user, 0, at, user_rate(seen, question, number))
+    for end in range(2):
+        at = put(user, 0, at, _hours_since(seen.user_times[number, end], ts))
+    at = put(user, 0, at, _hours_since(seen.liked_ts[number, 0], ts))
+    part, total = ts // HOUR % 24 * DAYPARTS // 24, 0.0
+    for each in range(DAYPARTS):
+        total += seen.dayparts[number, each]
+    at = put(user, 0, at, (seen.dayparts[number, part] + 1) / (total + DAYPARTS))
+    known, distinct = 0, 0
+    for place in range(TASTED):
+        row = liked[number, place]
+        own[place] = categories[row] if row >= 0 else 0
+        if own[place] != 0:
+            known += 1
+            new = True
+            for earlier in range(place):
+                new &= own[earlier] != own[place]
+            distinct += new
+    put(user, 0, at, distinct / known if known > 0 else np.nan)
+
+
+@inlined
+def _hours_since(moment: int, ts: int) -> float:
+    return max(ts - moment, 0) / HOUR if moment > 0 else np.nan
+
+
+@inlined
+def _of_category(
+    known: int, categories: Keys, own: Keys, times: Ints, ts: int, number: int, table: Table, row: int, at: int
+) -> int:
+    """Write how often the user clicked the candidate's category, by ``_CATEGORY_HOURS``."""
+    category = categories[known] if known >= 0 else 0
+    hour, day, week = 0, 0, 0
+    for place in range(TASTED):
+        age = ts - times[number, place]
+        same = (own[place] == category) & (category != 0)
+        hour += same & (age < HOUR)
+        day += same & (age < 24 * HOUR)
+        week += same & (age < 168 * HOUR)
+    blank = 0.0 if known >= 0 else np.nan
+    at = put(table, row, at, hour + blank)
+    at = put(table, row, at, day + blank)
+    return put(table, row, at, week + blank)
+
+
+@inlined
+def _meet(liked: Slots, disliked: Slots, number: int, met: npt.NDArray[np.bool_], now_met: bool) -> None:
+    """Mark the cells of the items that the user met, or blank them."""
+    for place in range(TASTED):
+        if liked[number, place] >= 0:
+            met[liked[number, place] & (_CELLS - 1)] = now_met
+    for place in range(DISLIKED):
+        if disliked[number, place] >= 0:
+            met[disliked[number, place] & (_CELLS - 1)] = now_met
+
+
+@inlined
+def _meetings(rows: Slots, times: Ints, number: int, length: int, known: int, last: int) -> tuple[int, int]:
+    """Count how often an item is among the remembered ones, and when last."""
+    count = 0
+    for place in range(length):
+        if rows[number, place] == known:
+            count += 1
+            last = max(last, times[number, place])
+    return count, last

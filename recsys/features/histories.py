@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.context import Context
-from recsys.features.look import Seen
+from recsys.features.seen import Seen
 from recsys.features.tables import Ints
 from recsys.features.windows import HOUR
 from recsys.lists import Lists

@@ -53,21 +53,26 @@ def learn(tables: Tables, facts: Facts, told: Operations, first: int, last: int,
     """Learn the operations from ``first`` up to ``last``; users beyond ``most_users`` take the place of others."""
     now = np.empty((2, RINGS), np.int64)
     for number in range(first, last):
-        moment(told.ts[number], now)
-        user = -1
-        if told.user[number] != NOBODY:
-            user = place_of_user(tables.users, told.user[number], most_users)
-        if told.kind[number] == SHOWN:
-            _shown(tables, facts, told, number, user, now)
-        elif told.kind[number] == CLICKED:
-            _clicked(tables, facts, told, number, user, now)
-        else:
-            _acted(tables, told, number, user)
+        learn_one(tables, facts, told, number, most_users, now)
+
+
+@inlined
+def learn_one(tables: Tables, facts: Facts, told: Operations, number: int, most_users: int, now: Ints) -> None:
+    """Learn one operation; ``now`` [2, RINGS] is room for its moment."""
+    moment(told.ts[number], now)
+    user = -1
+    if told.user[number] != NOBODY:
+        user = place_of_user(tables.users, told.user[number], most_users)
+    if told.kind[number] == SHOWN:
+        _shown(tables, facts, told, number, user, now)
+    elif told.kind[number] == CLICKED:
+        _clicked(tables, facts, told, number, user, now)
+    else:
+        _acted(tables, told, number, user)
 
 
 @inlined
 def _shown(tables: Tables, facts: Facts, told: Operations, number: int, user: int, now: Ints) -> None:
-    # Arrays are taken out of their tables before the loop: each look into a tuple of arrays counts references.
     places, items, rows, expected = tables.places, told.item, told.row, tables.items.expected
     words, categories, values = tables.items.counts, tables.categories.counts, tables.values
     category, codes = facts.category, facts.codes

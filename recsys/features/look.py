@@ -1,108 +1,36 @@
-"""What the state knows at one moment of users and candidates: everything that features are computed from."""
+"""How the state answers: one list's user and candidates looked up at its moment."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.features.compiled import compiled, inlined, prefetch
+from recsys.features.feature import rate
 from recsys.features.keys import NOBODY, Keys, Slots, find
 from recsys.features.learn import Facts
-from recsys.features.tables import DAYPARTS, DISLIKED, LIKED, PARTNERS, Ints, Items, Tables
-from recsys.features.windows import CLICKS, FIRST, LAST, LIMITS, RINGS, TOTALS, VIEWS, WINDOWS, add_up, moment
-
-Floats = npt.NDArray[np.float64]
-Partners = npt.NDArray[np.uint32]
-
-# How many of the remembered welcome actions the tastes rest on, and how many of those count for shared clicks.
-TASTED = 32
-RECENT = 20
-CHOICES = TASTED + DISLIKED
-# Cells of the small index of recent clicks: a power of two, mostly empty.
-_CELLS = 128
-# What an item has shared clicks for so few clicks is mostly chance.
-CO_SMOOTHING, CHANCE_SMOOTHING = 5, 10
-# How many views of average success every item and value starts with.
-SMOOTHING = 20
+from recsys.features.seen import CHOICES, TASTED, Asked, Floats, Seen
+from recsys.features.shared_clicks import Recent, no_clicks, note, write_shared
+from recsys.features.tables import DAYPARTS, Ints, Items, Tables
+from recsys.features.windows import CLICKS, FIRST, LAST, LIMITS, RINGS, STARTS, TOTALS, VIEWS, WINDOWS, add_up, moment
 
 
-class Asked(NamedTuple):
-    """Lists as the state is asked for them; L lists of R rows."""
+@inlined
+def look_one(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int, now: Ints, recent: Recent) -> None:
+    """Answer for one list; the histories of lists with a given one stand in ``seen`` already.
 
-    ts: Ints  # [L], UTC microseconds
-    user: Keys  # [L], NOBODY for an anonymous one
-    surface: Slots  # [L], slots
-    given: npt.NDArray[np.bool_]  # [L], a history came with the list and replaces what is known of the user
-    offsets: Ints  # [L + 1]
-    row: Slots  # [R], catalog rows, -1 for an item that the catalog does not know
-    item: Slots  # [R], slots of the items
-
-
-class Seen(NamedTuple):
-    """What the state answers. A counter that is older than its window is NaN; see ``windows.LIMITS``."""
-
-    prior: Floats  # [L], clicks per view of everything
-    age: Floats  # [L], microseconds since anything was learned; NaN before
-    user: Floats  # [L, WINDOWS, 2], views and clicks
-    user_times: Ints  # [L, 2], first and last seen; 0 when never
-    dayparts: Floats  # [L, DAYPARTS]
-    surface: Floats  # [L, WINDOWS, 2]
-    liked_row: Slots  # [L, LIKED], catalog rows, newest first; -1 unknown or padded
-    liked_ts: Ints
-    liked_action: npt.NDArray[np.int8]  # 0 padded
-    disliked_row: Slots  # [L, DISLIKED]
-    disliked_ts: Ints
-    disliked_action: npt.NDArray[np.int8]
-    choice: Floats  # [L, CHOICES, 2], views and clicks ever of the first TASTED liked and all disliked items
-    item: Floats  # [R, WINDOWS, 2]
-    item_times: Ints  # [R, 2]
-    item_expected: Floats  # [R], clicks
-    item_actions: Floats  # [R, ACTIONS]
-    category: Floats  # [R, WINDOWS, 2]
-    popularity: Floats  # [R, A], click rate of other items that share a value of the attribute; NaN without a value
-    shared: Floats  # [R, 3], over the user's recent clicks: sum and maximum of closeness, sum of chances
-
-
-def blank(asked: Asked, *, attributes: int, actions: int) -> Seen:
-    """Make room for the answer."""
-    lists, rows = asked.ts.size, asked.row.size
-    return Seen(
-        prior=np.zeros(lists),
-        age=np.zeros(lists),
-        user=np.zeros((lists, WINDOWS, 2)),
-        user_times=np.zeros((lists, 2), np.int64),
-        dayparts=np.zeros((lists, DAYPARTS)),
-        surface=np.zeros((lists, WINDOWS, 2)),
-        liked_row=np.full((lists, LIKED), -1, np.int32),
-        liked_ts=np.zeros((lists, LIKED), np.int64),
-        liked_action=np.zeros((lists, LIKED), np.int8),
-        disliked_row=np.full((lists, DISLIKED), -1, np.int32),
-        disliked_ts=np.zeros((lists, DISLIKED), np.int64),
-        disliked_action=np.zeros((lists, DISLIKED), np.int8),
-        choice=np.zeros((lists, CHOICES, 2)),
-        item=np.zeros((rows, WINDOWS, 2)),
-        item_times=np.zeros((rows, 2), np.int64),
-        item_expected=np.zeros(rows),
-        item_actions=np.zeros((rows, actions)),
-        category=np.zeros((rows, WINDOWS, 2)),
-        popularity=np.zeros((rows, attributes)),
-        shared=np.zeros((rows, 3)),
-    )
-
-
-@compiled
-def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) -> None:
-    """Answer for one list; the histories of lists with a given one stand in ``seen`` already."""
+    ``now`` [2, RINGS] and ``recent`` are room for what is known of one list.
+    """
     ts = asked.ts[number]
     views, clicks = tables.overall[0, TOTALS + VIEWS], tables.overall[0, TOTALS + CLICKS]
-    seen.prior[number] = (clicks + 1) / (views + 10)
-    now = np.empty((2, RINGS), np.int64)
+    prior = (clicks + 1) / (views + 10)
+    seen.prior[number] = prior
     moment(ts, now)
     newest = tables.overall[0, LAST]
     age = max(ts - newest, 0) if newest > 0 else -1
     seen.age[number] = age if age >= 0 else np.nan
+    if number + 1 < asked.ts.size:
+        _approach(tables, asked, number + 1, now)
     user = -1
     if asked.user[number] != NOBODY and not asked.given[number]:
         user = find(tables.users.cells, tables.users.slots, asked.user[number])
@@ -113,13 +41,10 @@ def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) ->
             seen.dayparts[number, part] = tables.users.dayparts[user, part]
         _recall(tables, facts, user, seen, number)
     _write(tables.surfaces.counts, asked.surface[number], now, age, seen.surface, number)
-    recent = np.zeros(_CELLS, np.int64)
-    weight = np.zeros((_CELLS, 3))
-    _choices(tables.items, facts, seen, number, recent, weight)
-    # Arrays are taken out of their tables before the loop: each look into a tuple of arrays counts references.
+    _choices(tables.items, facts, seen, number)
+    note(recent, seen.liked_row, facts.keys, seen.choice, number)
     words, expected, actions = tables.items.counts, tables.items.expected, tables.items.actions
     partners, times, categories = tables.items.partners, tables.items.shared, tables.categories.counts
-    prior = seen.prior[number]
     rows, slots, category_of = asked.row, asked.item, facts.category
     item, item_times, item_expected, item_actions = seen.item, seen.item_times, seen.item_expected, seen.item_actions
     category_seen, popularity, shared = seen.category, seen.popularity, seen.shared
@@ -134,8 +59,44 @@ def look(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int) ->
             item_expected[row] = expected[slot] / 1e6
             for action in range(item_actions.shape[1]):
                 item_actions[row, action] = actions[slot, action]
-            _shared(partners, times, slot, clicks, recent, weight, shared, row)
+            write_shared(recent, partners, times, slot, clicks, shared, row)
         _popularity(tables.values, facts.codes, facts.blocks, known, views, clicks, prior, popularity, row)
+
+
+@inlined
+def _approach(tables: Tables, asked: Asked, number: int, now: Ints) -> None:
+    """Ask memory for the rows that a list will need, so that they are there when its turn comes."""
+    words, partners, expected, actions = (
+        tables.items.counts,
+        tables.items.partners,
+        tables.items.expected,
+        tables.items.actions,
+    )
+    slots = asked.item
+    for row in range(asked.offsets[number], asked.offsets[number + 1]):
+        slot = slots[row]
+        if slot >= 0:
+            prefetch(words, slot, 0)
+            prefetch(words, slot, 64)
+            for ring in range(RINGS):
+                prefetch(words, slot, 8 * (STARTS[ring] + now[1, ring]))
+            for line in range(4):
+                prefetch(partners, slot, 64 * line)
+            prefetch(expected, slot, 0)
+            prefetch(actions, slot, 0)
+    users = tables.users
+    user = find(users.cells, users.slots, asked.user[number]) if asked.user[number] != NOBODY else -1
+    if user >= 0:
+        for line in range(6):
+            prefetch(users.liked_items, user, 64 * line)
+            prefetch(users.liked_ts, user, 64 * line)
+        for line in range(12):
+            prefetch(users.disliked_items, user, 64 * line)
+            prefetch(users.disliked_ts, user, 64 * line)
+        prefetch(users.liked_actions, user, 0)
+        prefetch(users.disliked_actions, user, 0)
+        prefetch(users.disliked_actions, user, 64)
+        prefetch(users.counts, user, 0)
 
 
 @inlined
@@ -187,56 +148,16 @@ def _recall_part(
 
 
 @inlined
-def _choices(items: Items, facts: Facts, seen: Seen, number: int, recent: Keys, weight: Floats) -> None:
-    """Look up how successful the user's choices are; and note the recent clicks by their key, for ``_shared``."""
+def _choices(items: Items, facts: Facts, seen: Seen, number: int) -> None:
+    """Look up how successful the user's choices are."""
     liked, disliked, choice, keys = seen.liked_row, seen.disliked_row, seen.choice, facts.keys
     cells, slots, words = items.cells, items.slots, items.counts
     for place in range(CHOICES):
         row = liked[number, place] if place < TASTED else disliked[number, place - TASTED]
-        if row < 0:
-            continue
-        slot = find(cells, slots, keys[row])
+        slot = find(cells, slots, keys[row]) if row >= 0 else -1
         if slot >= 0:
             choice[number, place, VIEWS] = words[slot, TOTALS + VIEWS]
             choice[number, place, CLICKS] = words[slot, TOTALS + CLICKS]
-        if place < RECENT:
-            clicks = choice[number, place, CLICKS]
-            low = keys[row] & 0xFFFFFFFF
-            cell = low & (_CELLS - 1)
-            while recent[cell] != 0 and recent[cell] != low + 1:
-                cell = (cell + 1) & (_CELLS - 1)
-            recent[cell] = low + 1
-            weight[cell, 0] += 1 / np.sqrt(clicks + CO_SMOOTHING)
-            weight[cell, 1] = 1 / np.sqrt(clicks + CO_SMOOTHING)
-            weight[cell, 2] += 1 / (clicks + CHANCE_SMOOTHING)
-
-
-@inlined
-def _shared(
-    partners: Partners,
-    counts: Partners,
-    slot: int,
-    clicks: int,
-    recent: Keys,
-    weight: Floats,
-    shared: Floats,
-    row: int,
-) -> None:
-    """Sum over the user's recent clicks how many clicks each shares with the candidate."""
-    own = 1 / np.sqrt(clicks + CO_SMOOTHING)
-    for place in range(PARTNERS):
-        times = counts[slot, place]
-        if times == 0:
-            return
-        low = np.int64(partners[slot, place])
-        cell = low & (_CELLS - 1)
-        while recent[cell] != 0:
-            if recent[cell] == low + 1:
-                shared[row, 0] += times * own * weight[cell, 0]
-                shared[row, 1] = max(shared[row, 1], times * own * weight[cell, 1])
-                shared[row, 2] += times * weight[cell, 2]
-                break
-            cell = (cell + 1) & (_CELLS - 1)
 
 
 @inlined
@@ -261,7 +182,7 @@ def _popularity(
                     # The item may have had another value when it was shown, so its own counts may be the larger ones.
                     views = max(values[code, VIEWS] - own_views, 0)
                     clicks = max(values[code, CLICKS] - own_clicks, 0)
-                    total += (clicks + SMOOTHING * prior) / (views + SMOOTHING)
+                    total += rate(views, clicks, prior)
                     held += 1
         popularity[row, attribute] = total / held if held > 0 else np.nan
 
@@ -269,5 +190,6 @@ def _popularity(
 @compiled
 def look_all(tables: Tables, facts: Facts, asked: Asked, seen: Seen) -> None:
     """Answer for all lists by the state as it is."""
+    now, recent = np.empty((2, RINGS), np.int64), no_clicks()
     for number in range(asked.ts.size):
-        look(tables, facts, asked, seen, number)
+        look_one(tables, facts, asked, seen, number, now, recent)

@@ -6,91 +6,98 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.compiled import compiled
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Table = npt.NDArray[np.floating]
+from recsys.features.feature import Floats, Table, put
+from recsys.features.tables import Ints
 
 # Sums run over integers of so many steps to the largest figure, so that their order cannot change a bit.
 _STEPS = float(1 << 50)
 
+Columns = npt.NDArray[np.int64]
 
-def ranks(values: Table, offsets: Ints) -> Floats:
-    """Return each value's rank in its list: 0 the lowest, 1 the highest, equal ones share their mean; [R, C].
 
-    NaN stays NaN and takes no rank; a value that stands alone has rank 0.5.
+@compiled
+def write_z_scores(table: Table, offsets: Ints, columns: Columns, first: int) -> None:
+    """Write how many standard deviations each figure lies above its list's mean, from column ``first`` of [R, C] on.
+
+    0 where all are equal. NaN stays NaN and does not count.
     """
-    return _ranks(np.ascontiguousarray(values.T, np.float64), offsets).T
+    width = columns.size
+    mean, factor = np.empty(width), np.empty(width)
+    for number in range(offsets.size - 1):
+        begin, end = offsets[number], offsets[number + 1]
+        values = np.empty((end - begin, width))
+        for row in range(begin, end):
+            for place in range(width):
+                values[row - begin, place] = table[row, columns[place]]
+        _measure(values, mean, factor)
+        for row in range(begin, end):
+            for place in range(width):
+                put(table, row, first + place, (values[row - begin, place] - mean[place]) * factor[place])
 
 
-def z_scores(values: Table, offsets: Ints) -> Floats:
-    """Return how many standard deviations each value lies above its list's mean; 0 where all are equal; [R, C].
+@compiled
+def write_ranks(table: Table, offsets: Ints, columns: Columns, first: int) -> None:
+    """Write each figure's rank in its list, 0 the lowest and 1 the highest, from column ``first`` of [R, C] on.
 
-    NaN stays NaN and does not count.
+    Equal ones share their mean. NaN stays NaN and takes no rank; a figure that stands alone has rank 0.5.
     """
-    return z_scores_by_column(np.ascontiguousarray(values.T, np.float64), offsets).T
+    for number in range(offsets.size - 1):
+        begin, end = offsets[number], offsets[number + 1]
+        for place in range(columns.size):
+            _write_ranks(table, begin, end, columns[place], first + place)
 
 
 @compiled
-def z_scores_by_column(values: Floats, offsets: Ints) -> Floats:
-    """Return the z-scores of columns; both [C, R]."""
-    scores = np.empty_like(values)
-    for column in range(values.shape[0]):
-        for number in range(offsets.size - 1):
-            first, last = offsets[number], offsets[number + 1]
-            mean, spread = _mean_and_spread(values[column, first:last])
-            factor = 0.0 if spread <= 1e-9 * (abs(mean) + 1e-9) else 1.0 / spread
-            for place in range(first, last):
-                scores[column, place] = (values[column, place] - mean) * factor
-    return scores
+def _measure(values: Floats, mean: Floats, factor: Floats) -> None:
+    """Write the mean of each column of [n, W], and one over its spread; 0 where all figures are equal.
+
+    Every loop runs over the columns, which lie side by side, so that one instruction serves several of them.
+    """
+    width = mean.size
+    lowest, highest, count = np.full(width, np.inf), np.full(width, -np.inf), np.zeros(width, np.int64)
+    for row in range(values.shape[0]):
+        for place in range(width):
+            value = values[row, place]
+            lowest[place] = min(lowest[place], value)
+            highest[place] = max(highest[place], value)
+            count[place] += 0 if np.isnan(value) else 1
+    total, scale = np.zeros(width, np.int64), np.zeros(width)
+    for place in range(width):
+        largest = max(abs(lowest[place]), abs(highest[place]))
+        scale[place] = _STEPS / largest if count[place] > 0 and largest > 0 else 0.0
+    for row in range(values.shape[0]):
+        for place in range(width):
+            value = values[row, place]
+            total[place] += np.int64(0.0 if np.isnan(value) else np.rint(value * scale[place]))
+    for place in range(width):
+        mean[place] = total[place] / count[place] / scale[place] if scale[place] > 0 else 0.0
+        widest = max(abs(lowest[place] - mean[place]), abs(highest[place] - mean[place]))
+        factor[place] = 1.0 / widest if scale[place] > 0 and widest > 0 else 0.0
+        total[place] = 0
+    for row in range(values.shape[0]):
+        for place in range(width):
+            gap = (values[row, place] - mean[place]) * factor[place]
+            total[place] += np.int64(0.0 if np.isnan(gap) else np.rint(gap * gap * _STEPS))
+    for place in range(width):
+        if factor[place] > 0:
+            spread = np.sqrt(total[place] / count[place] / _STEPS) / factor[place]
+            factor[place] = 0.0 if spread <= 1e-9 * (abs(mean[place]) + 1e-9) else 1.0 / spread
 
 
 @compiled
-def _mean_and_spread(values: Floats) -> tuple[float, float]:
-    largest, count = 0.0, 0
-    for value in values:
-        if not np.isnan(value):
-            largest = max(largest, abs(value))
-            count += 1
-    if count == 0 or largest == 0.0:
-        return 0.0, 0.0
-    total, scale = 0, _STEPS / largest
-    for value in values:
-        if not np.isnan(value):
-            total += int(np.rint(value * scale))
-    mean = total / count / _STEPS * largest
-    widest = 0.0
-    for value in values:
-        if not np.isnan(value):
-            widest = max(widest, abs(value - mean))
-    if widest == 0.0:
-        return mean, 0.0
-    total, scale = 0, 1.0 / widest
-    for value in values:
-        if not np.isnan(value):
-            gap = (value - mean) * scale
-            total += int(np.rint(gap * gap * _STEPS))
-    return mean, widest * np.sqrt(total / count / _STEPS)
-
-
-@compiled
-def _ranks(values: Floats, offsets: Ints) -> Floats:
-    found = np.empty_like(values)
-    for column in range(values.shape[0]):
-        for number in range(offsets.size - 1):
-            first, last = offsets[number], offsets[number + 1]
-            order = np.argsort(values[column, first:last])
-            known = last - first
-            while known > 0 and np.isnan(values[column, first + order[known - 1]]):
-                known -= 1
-                found[column, first + order[known]] = np.nan
-            place = 0
-            while place < known:
-                end = place + 1
-                while end < known and values[column, first + order[end]] == values[column, first + order[place]]:
-                    end += 1
-                for equal in range(place, end):
-                    rank = (place + end - 1) / 2 / (known - 1) if known > 1 else 0.5
-                    found[column, first + order[equal]] = rank
-                place = end
-    return found
+def _write_ranks(table: Table, begin: int, end: int, column: int, target: int) -> None:
+    values = table[begin:end, column]
+    order = np.argsort(values)
+    known = end - begin
+    while known > 0 and np.isnan(values[order[known - 1]]):
+        known -= 1
+        table[begin + order[known], target] = np.nan
+    place = 0
+    while place < known:
+        after = place + 1
+        while after < known and values[order[after]] == values[order[place]]:
+            after += 1
+        for equal in range(place, after):
+            rank = (place + after - 1) / 2 / (known - 1) if known > 1 else 0.5
+            put(table, begin + order[equal], target, rank)
+        place = after

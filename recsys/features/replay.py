@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,11 @@ from recsys.features.state import FeatureState
 from recsys.features.tables import Ints
 from recsys.lists import Lists
 
-# Lists learned at a time: small enough for the processor's cache, large enough to forget what a call costs.
-SLICE = 512
+# Lists that are encoded at a time, and of these the ones that are learned and answered at a time: many enough to forget
+# what a call costs, few enough for the processor's cache.
+_ENCODED, SLICE = 8_192, 128
 _END = 1 << 62
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +58,53 @@ def replay(
         known_until: the moment, in UTC microseconds, up to which each of ``lists`` may know the log; its own ``ts`` by
             default. An earlier one shows what a state would say that has heard nothing since.
     """
+    waiting = None if lists is None else _Waiting.of(lists, lists.ts if known_until is None else known_until)
+    count = 0
+    for shown, told in _one_ahead(_encoded(state, impressions, events)):
+        if waiting is not None:
+            yield from waiting.answer(state, told, int(shown.ts[-1]) if len(shown) else _END)
+        else:
+            numbers = np.arange(count, count + len(shown))
+            yield from _answer(state, told, shown, numbers, np.searchsorted(told.ts, shown.ts))
+        count += len(shown)
+
+
+def _encoded(
+    state: FeatureState, impressions: pl.DataFrame | pl.LazyFrame, events: pl.DataFrame | None
+) -> Iterator[tuple[Lists, Operations]]:
+    """Read a log slice by slice: the lists shown, and all that happened up to the last of them as operations."""
     catalog = state.catalog
-    none = empty_frame(IMPRESSIONS)
     others = (empty_frame(EVENTS) if events is None else events).sort("ts", maintain_order=True)
     other_ts = others["ts"].dt.epoch("us").to_numpy()
-    waiting = None if lists is None else _Waiting.of(lists, lists.ts if known_until is None else known_until)
-    count = learned = 0
-    for part in chain(slices(impressions, SLICE), [none]):
+    learned = 0
+    for part in chain(slices(impressions, _ENCODED), [empty_frame(IMPRESSIONS)]):
         shown = Lists.from_impressions(part, catalog)
         newest = int(shown.ts[-1]) if len(shown) else _END
         stop = int(np.searchsorted(other_ts, newest, "right"))
         between = others[learned:stop]
-        told = operations(state, part, shown, between, catalog.rows(between["item_id"].to_list()))
+        yield shown, operations(state, part, shown, between, catalog.rows(between["item_id"].to_list()))
         learned = stop
-        if waiting is not None:
-            yield from waiting.answer(state, told, newest)
-        else:
-            context = state.learn_and_look(told, shown, np.searchsorted(told.ts, shown.ts))
-            yield Answered(numbers=np.arange(count, count + len(shown)), context=context)
-        count += len(shown)
+
+
+def _one_ahead(each: Iterator[T]) -> Iterator[T]:
+    """Have a thread make the next one while this one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as beside:
+        following = beside.submit(next, each, None)
+        while (found := following.result()) is not None:
+            following = beside.submit(next, each, None)
+            yield found
+
+
+def _answer(state: FeatureState, told: Operations, lists: Lists, numbers: Ints, before: Ints) -> Iterator[Answered]:
+    """Learn a slice of the log whole, answering lists in the order of what they may know of it."""
+    first = 0
+    for begin in range(0, len(lists), SLICE):
+        end = min(begin + SLICE, len(lists))
+        last = int(before[end - 1])
+        context = state.learn_and_look(told, lists.part(begin, end), before[begin:end], first, last)
+        yield Answered(numbers=numbers[begin:end], context=context)
+        first = last
+    state.learn(told, first)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,14 +125,7 @@ class _Waiting:
         end = int(np.searchsorted(self.until, newest, "right", sorter=self.order))
         numbers, self.done = self.order[self.done : end], end
         before = np.searchsorted(told.ts, self.until[numbers])
-        first = 0
-        for begin in range(0, numbers.size, SLICE):
-            part = slice(begin, begin + SLICE)
-            last = int(before[part][-1])
-            context = state.learn_and_look(told, self.lists.take(numbers[part]), before[part], first, last)
-            yield Answered(numbers=numbers[part], context=context)
-            first = last
-        state.learn(told, first)
+        return _answer(state, told, self.lists.take(numbers), numbers, before)
 
 
 def feature_tables(

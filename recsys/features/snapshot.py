@@ -16,7 +16,7 @@ from recsys.errors import BundleError
 from recsys.features.keys import Keys, append_all, empty_index
 from recsys.features.tables import Items, Keyed, Tables, Users, columns_of, empty_tables, grown
 
-FORMAT = 3
+FORMAT = 4
 _KEYED = ("items", "users", "categories", "surfaces")
 
 

@@ -21,7 +21,8 @@ from recsys.features.feature_set import FeatureSet
 from recsys.features.histories import Histories, histories, recall_given
 from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find, find_all, key_of, keys_of
 from recsys.features.learn import Facts, Operations, learn
-from recsys.features.look import Asked, Seen, blank, look_all
+from recsys.features.look import look_all
+from recsys.features.seen import Asked, Seen, blank
 from recsys.features.slots import placed
 from recsys.features.stream import learn_and_look
 from recsys.features.tables import Ints, Items, Keyed, Tables, Users, bytes_per_row, empty_tables, grown
@@ -72,10 +73,9 @@ class FeatureState:
     def learn(self, told: Operations, first: int = 0, last: int | None = None) -> None:
         """Learn operations in order; their slots must come from ``item_slots`` and ``surface_slots``."""
         with self._lock:
-            self._make_room(told)
-            learn(
-                self._tables, self._learnable, told, first, told.kind.size if last is None else last, self._most_users
-            )
+            end = told.kind.size if last is None else last
+            self._make_room(told.user[first:end])
+            learn(self._tables, self._learnable, told, first, end, self._most_users)
 
     @property
     def versions(self) -> dict[str, int]:
@@ -93,7 +93,7 @@ class FeatureState:
             sequence = told[-1].sequence if told else self.heard
         operations = event_operations(self, self.catalog, told)
         with self._lock:
-            self._make_room(operations)
+            self._make_room(operations.user)
             learn(self._tables, self._learnable, operations, 0, operations.kind.size, self._most_users)
             self.heard = sequence
 
@@ -105,9 +105,9 @@ class FeatureState:
         seen = self.blank(asked, lists)
         end = told.kind.size if last is None else last
         with self._lock:
-            self._make_room(told)
+            self._make_room(told.user[first:end])
             learn_and_look(self._tables, self._learnable, told, asked, seen, before, first, end, self._most_users)
-        return Context.of(lists, seen, self._facts)
+        return Context(lists=lists, seen=seen, facts=self._facts)
 
     def item_slots(self, rows: Slots, strange: Keys | None = None) -> Slots:
         """Return the slots of catalog rows; where a row is -1, a place for its key in ``strange``, -1 without room."""
@@ -149,7 +149,7 @@ class FeatureState:
             look_all(self._tables, self._learnable, asked, seen)
             versions = self.versions
             known = find_all(self._tables.users.cells, self._tables.users.slots, asked.user) >= 0
-        return Context.of(lists, seen, self._facts, versions, known_users=known)
+        return Context(lists=lists, seen=seen, facts=self._facts, versions=versions, known_users=known)
 
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
         """Return the features of each candidate; shape [R, F]."""
@@ -260,9 +260,9 @@ class FeatureState:
                 f"{self.feature_set.fingerprint}; use the item table and the version it was built with, or train again"
             )
 
-    def _make_room(self, told: Operations) -> None:
+    def _make_room(self, for_users: Keys) -> None:
         users = self._tables.users
-        wanted = min(int(users.used[0]) + len(np.unique(told.user)), self._most_users)
+        wanted = min(int(users.used[0]) + for_users.size, self._most_users)
         self._tables = self._tables._replace(users=grown(users, wanted))
 
     def _read_catalog(self, first: int) -> None:

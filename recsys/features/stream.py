@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from recsys.features.compiled import compiled
-from recsys.features.learn import Facts, Operations, learn
-from recsys.features.look import Asked, Seen, look
+from recsys.features.learn import Facts, Operations, learn_one
+from recsys.features.look import look_one
+from recsys.features.seen import Asked, Seen
+from recsys.features.shared_clicks import no_clicks
 from recsys.features.tables import Ints, Tables
+from recsys.features.windows import RINGS
 
 
 @compiled
@@ -21,8 +26,11 @@ def learn_and_look(
     most_users: int,
 ) -> None:
     """Learn operations ``first`` to ``last``, and answer each list before the operation that ``before`` numbers."""
+    now, recent = np.empty((2, RINGS), np.int64), no_clicks()
     for number in range(before.size):
-        learn(tables, facts, told, first, before[number], most_users)
+        for operation in range(first, before[number]):
+            learn_one(tables, facts, told, operation, most_users, now)
         first = max(first, before[number])
-        look(tables, facts, asked, seen, number)
-    learn(tables, facts, told, first, last, most_users)
+        look_one(tables, facts, asked, seen, number, now, recent)
+    for operation in range(first, last):
+        learn_one(tables, facts, told, operation, most_users, now)

@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from recsys.features.attributes import Floats
-from recsys.features.context import Context
-from recsys.features.look import SMOOTHING, TASTED
+from recsys.features.compiled import compiled
+from recsys.features.feature import Bools, Feature, Floats, Question, Table, put, rate
+from recsys.features.keys import Slots
+from recsys.features.seen import CHOICES, TASTED, Seen
+from recsys.features.windows import CLICKS, VIEWS
+
+FEATURES = (
+    Feature(name="user_keenness", description="The user's clicks over the expected ones"),
+    Feature(name="user_usual_rate", description="Click rate of what the user clicks"),
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """The items that each list's user was last shown, clicked ones first; all arrays have shape [L, CHOICES].
+class Choices(NamedTuple):
+    """The items that each list's user was last shown, clicked ones first.
 
     ``expected`` is the chance that this user clicks an item of this one's general success: the item's click rate,
     scaled so that the user's expected and actual numbers of clicks agree. Taste is clicks against that.
-    ``keenness`` is that scale, and ``usual_rate`` the click rate of what the user clicks; shape [L].
+    ``keenness`` is that scale, and ``usual_rate`` the click rate of what the user clicks.
     """
 
-    rows: npt.NDArray[np.int32]
-    clicked: npt.NDArray[np.bool_]
-    expected: Floats
-    keenness: Floats
-    usual_rate: Floats
+    row: Slots  # [L, CHOICES], catalog rows, -1 padded and where unknown
+    clicked: Bools  # [L, CHOICES]
+    expected: Floats  # [L, CHOICES]
+    keenness: Floats  # [L]
+    usual_rate: Floats  # [L]
 
 
-def choices(context: Context) -> Choices:
+@compiled
+def choices(seen: Seen) -> Choices:
     """Gather the choices with the items' click rates as known at the moment of each list."""
-    seen = context.seen
-    rows = np.concatenate([seen.liked_row[:, :TASTED], seen.disliked_row], axis=1)
-    known = rows >= 0
-    clicked = known & (np.arange(rows.shape[1]) < TASTED)
-    start = seen.prior[:, None]
-    rates = np.where(known, (seen.choice[..., 1] + SMOOTHING * start) / (seen.choice[..., 0] + SMOOTHING), 0.0)
-    clicks = clicked.sum(axis=1)
-    # Cumulated, not summed: the sum of a row must not depend on the rows beside it.
-    keenness = (clicks + 2) / (rates.cumsum(axis=1)[:, -1] + 2)
-    usual_rate = ((rates * clicked).cumsum(axis=1)[:, -1] + 0.2) / (clicks + 1)
-    return Choices(
-        rows=rows,
-        clicked=clicked,
-        expected=np.minimum(rates * keenness[:, None], 0.95),
-        keenness=keenness,
-        usual_rate=usual_rate,
+    lists = seen.prior.size
+    found = Choices(
+        np.empty((lists, CHOICES), np.int32),
+        np.zeros((lists, CHOICES), np.bool_),
+        np.zeros((lists, CHOICES)),
+        np.empty(lists),
+        np.empty(lists),
     )
+    chosen, clicked, expected, choice = found.row, found.clicked, found.expected, seen.choice
+    liked, disliked = seen.liked_row, seen.disliked_row
+    for number in range(lists):
+        clicks, total, total_clicked, prior = 0, 0.0, 0.0, seen.prior[number]
+        for place in range(CHOICES):
+            row = liked[number, place] if place < TASTED else disliked[number, place - TASTED]
+            chosen[number, place] = row
+            if row < 0:
+                continue
+            usual = rate(choice[number, place, VIEWS], choice[number, place, CLICKS], prior)
+            expected[number, place] = usual
+            total += usual
+            if place < TASTED:
+                clicked[number, place] = True
+                clicks += 1
+                total_clicked += usual
+        keenness = (clicks + 2) / (total + 2)
+        found.keenness[number] = keenness
+        found.usual_rate[number] = (total_clicked + 0.2) / (clicks + 1)
+        for place in range(CHOICES):
+            expected[number, place] = min(expected[number, place] * keenness, 0.95)
+    return found
+
+
+@compiled
+def fill(past: Choices, question: Question, table: Table, first: int) -> None:
+    """Write ``FEATURES`` of every candidate, in their order, from column ``first`` on."""
+    for number in range(question.ts.size):
+        for row in range(question.offsets[number], question.offsets[number + 1]):
+            at = put(table, row, first, past.keenness[number])
+            put(table, row, at, past.usual_rate[number])

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.feature_set import DIGITS
-from recsys.features.relative import ranks, z_scores
+from recsys.features.compiled import compiled
+from recsys.features.feature import Table, put
+from recsys.features.relative import write_ranks, write_z_scores
+from recsys.features.tables import Ints
 from recsys.schema import TEXT_OUTPUTS
 
 # The item's click rate, drawn towards what its text promises this user where it was shown little or never.
@@ -22,11 +24,10 @@ TEXT_COLUMNS = (
     *(f"{name}@rank" for name in TEXT_OUTPUTS),
     *(f"{name}@z" for name in (*TEXT_OUTPUTS, TEXT_PRIOR)),
 )
-
-
-def rounded(figures: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Round to the grid on which the models see every figure."""
-    return np.round(figures.astype(np.float64), DIGITS).astype(np.float32)
+_OUTPUTS, _PRIOR = np.arange(len(TEXT_OUTPUTS)), len(TEXT_OUTPUTS)
+_RELATIVE = np.arange(_PRIOR + 1)
+_RANKS = _PRIOR + 1
+_SCORES = _RANKS + len(TEXT_OUTPUTS)
 
 
 def column_names(behaviour_names: Sequence[str]) -> tuple[str, ...]:
@@ -45,22 +46,31 @@ def assemble(
     Text is NaN where it is missing, and stays so: ranks and z-scores count the rows that have it. The text prior alone
     stands on both: without counters it is the text's promise, without a text the item's plain rate.
     """
-    raw = rounded(text)
-    views, clicks, rate = (
-        behaviour[:, behaviour_names.index(name)] for name in ("item_views", "item_clicks", "item_rate")
-    )
-    prior = rounded(_text_prior_rate(raw[:, 0], views, clicks, rate))[:, None]
-    scores = z_scores(np.concatenate([raw, prior], axis=1), offsets)
-    return np.concatenate([raw, prior, rounded(ranks(raw, offsets)), rounded(scores), behaviour], axis=1)
+    views, clicks, rate = (behaviour_names.index(name) for name in ("item_views", "item_clicks", "item_rate"))
+    table = np.empty((len(text), len(TEXT_COLUMNS) + behaviour.shape[1]), np.float32)
+    _join(text, behaviour, offsets, views, clicks, rate, table)
+    return table
 
 
-def _text_prior_rate(
-    text_logit: npt.NDArray[np.float32],
-    views: npt.NDArray[np.float32],
-    clicks: npt.NDArray[np.float32],
-    rate: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float64]:
-    """Return clicks per view as if the text's promise had been kept ``PRIOR_VIEWS`` times before; shape [R]."""
-    promise = 0.5 + 0.5 * np.tanh(text_logit.astype(np.float64) / 2)  # the sigmoid that never overflows
-    drawn = (clicks + PRIOR_VIEWS * promise) / (views + PRIOR_VIEWS)
-    return np.where(np.isnan(promise), rate, np.where(np.isnan(drawn), promise, drawn))
+@compiled
+def _join(text: Table, behaviour: Table, offsets: Ints, views: int, clicks: int, rate: int, table: Table) -> None:
+    outputs, begin = text.shape[1], table.shape[1] - behaviour.shape[1]
+    for row in range(text.shape[0]):
+        for column in range(outputs):
+            put(table, row, column, text[row, column])
+        prior = _text_prior_rate(table[row, 0], behaviour[row, views], behaviour[row, clicks], behaviour[row, rate])
+        put(table, row, outputs, prior)
+        for column in range(behaviour.shape[1]):
+            table[row, begin + column] = behaviour[row, column]
+    write_ranks(table, offsets, _OUTPUTS, _RANKS)
+    write_z_scores(table, offsets, _RELATIVE, _SCORES)
+
+
+@compiled
+def _text_prior_rate(text_logit: float, views: float, clicks: float, rate: float) -> float:
+    """Return clicks per view as if the text's promise had been kept ``PRIOR_VIEWS`` times before."""
+    promise = 0.5 + 0.5 * np.tanh(np.float64(text_logit) / 2)  # the sigmoid that never overflows
+    if np.isnan(promise):
+        return float(rate)
+    drawn = (np.float64(clicks) + PRIOR_VIEWS * promise) / (np.float64(views) + PRIOR_VIEWS)
+    return float(promise if np.isnan(drawn) else drawn)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.keys import Keys
-from recsys.features.look import TASTED
 from recsys.features.rows import Rows, row_type
+from recsys.features.seen import TASTED
 from recsys.features.tables import DISLIKED, PLACES, empty_tables
 from recsys.features.windows import TOTALS
 from serving.shared_state.link import Link, NoState

@@ -17,7 +17,8 @@ from recsys.features.feature_set import FeatureSet
 from recsys.features.ground import Ground
 from recsys.features.histories import recall_given
 from recsys.features.keys import Keys, keys_of
-from recsys.features.look import TASTED, Asked, Seen, blank, look_all
+from recsys.features.look import look_all
+from recsys.features.seen import TASTED, Asked, Seen, blank
 from recsys.features.state import FeatureState
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
@@ -146,11 +147,11 @@ class RedisState(Behaviour):
         known_users = np.zeros(len(lists), np.bool_)
         if found is not None:
             known_users = np.isin(users, known[found.tables["users"].there])
-        return Context.of(
-            lists,
-            seen,
-            self._ground.facts,
-            found.heard if found else None,
+        return Context(
+            lists=lists,
+            seen=seen,
+            facts=self._ground.facts,
+            versions=found.heard if found else {},
             known_users=known_users,
             missing=found is None,
         )

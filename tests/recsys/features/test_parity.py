@@ -17,8 +17,8 @@ from recsys.catalog import Catalog
 from recsys.events import Click, Event, Impression, Interaction, Logged
 from recsys.features import FeatureState
 from recsys.features.event_operations import event_operations
-from recsys.features.look import CO_SMOOTHING, RECENT
 from recsys.features.remember import PAIRED
+from recsys.features.shared_clicks import CO_SMOOTHING, RECENT
 from recsys.features.snapshot import load
 from recsys.lists import Lists
 from recsys.schema import ACTIONS, Candidate, RankRequest
