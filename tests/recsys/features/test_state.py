@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from recsys.catalog import Catalog
 from recsys.errors import BundleError
-from recsys.features import FeatureSet, FeatureState
+from recsys.events import Impression, Logged
+from recsys.features import FeatureSet, FeatureState, snapshot
+from recsys.features.tables import Tables
 from recsys.lists import GivenHistory, Lists
 
 Row = tuple[str, float, list[str], list[str]]
@@ -176,6 +179,30 @@ def test_a_snapshot_gives_the_same_bits(catalog: Catalog, table: Callable[..., p
     assert copy.to_bytes() == state.to_bytes()
     assert _same(copy.features(lists), state.features(lists))
     assert _same(copy.histories(lists, 5, skips=True).rows, state.histories(lists, 5, skips=True).rows)
+
+
+def test_while_a_snapshot_is_copied_learning_waits_and_asking_does_not(
+    catalog: Catalog, ask: Callable[..., Lists], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, columns = FeatureState(catalog), snapshot.columns
+    shown = Impression(event_id="e", request_id="r", user_id="ann", ts=1_714_564_800_000_000, item_ids=("tea",))
+    learning = threading.Thread(target=state.hear, args=([Logged(sequence=1, event=shown)],))
+    asking = threading.Thread(target=state.look, args=(ask("ann", 1, ["tea"]),))
+
+    def copied_meanwhile(tables: Tables) -> Any:
+        learning.start()
+        asking.start()
+        asking.join(60)
+        learning.join(0.2)
+        assert (learning.is_alive(), asking.is_alive()) == (True, False)
+        return columns(tables)
+
+    monkeypatch.setattr(snapshot, "columns", copied_meanwhile)
+    written = snapshot.load(state.to_bytes())
+    learning.join(60)
+
+    assert written.tables.items.counts.sum() == 0
+    assert state.heard == 1
 
 
 def test_a_snapshot_can_be_read_with_a_catalog_that_has_grown(
