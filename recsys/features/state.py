@@ -56,6 +56,7 @@ class FeatureState:
         # anything takes both.
         self._lock, self._learning = Lock(), Lock()
         self._slot_of_row = np.zeros(0, np.int32)
+        self._catalog_items = 0  # how many different ids the catalog has or had; the others are strange
         self._learnable: Facts
         self._read_catalog(0)
 
@@ -284,5 +285,7 @@ class FeatureState:
             self._learnable = Facts(categories_longer, facts.codes, facts.values.blocks, facts.keys, cells, row_slots)
         self._slot_of_row[first : facts.rows] = slots
         self._learnable.category[first : facts.rows] = category
-        append_all(self._learnable.row_cells, self._learnable.row_slots, facts.keys[: facts.rows], first)
-        self._catalog_items = int(items.used[0])
+        cells, row_slots = self._learnable.row_cells, self._learnable.row_slots
+        new = find_all(cells, row_slots, np.unique(facts.keys[first : facts.rows])) < 0
+        self._catalog_items = (self._catalog_items if first else 0) + int(new.sum())
+        append_all(cells, row_slots, facts.keys[: facts.rows], first)

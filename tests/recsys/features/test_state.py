@@ -227,6 +227,34 @@ def test_a_snapshot_can_be_read_with_a_catalog_that_has_grown(
     assert _figure(copy, moved, "clicked_before")[:2] == [2.0, 0.0]
 
 
+def test_unknown_ids_are_counted_up_to_a_limit_that_no_restart_and_no_new_item_moves(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.features.state.MOST_STRANGE_ITEMS", 2)
+    growing = Catalog(catalog.items)
+    state, first = FeatureState(growing), len(catalog)
+
+    def shown(number: int, *items: str) -> list[Logged]:
+        ts = 1_714_564_800_000_000
+        event = Impression(event_id=f"e{number}", request_id=f"r{number}", user_id="ann", ts=ts, item_ids=items)
+        return [Logged(sequence=number, event=event)]
+
+    state.hear(shown(1, "tea", "a", "b", "c"))
+    again = FeatureState.from_bytes(state.to_bytes(), growing)
+    for each in (state, again):
+        each.hear(shown(2, "d", "e"))
+        assert each.bytes_by_table["items"][0] == first + 2
+
+    rows = growing.append(catalog.items[:2].with_columns(item_id=pl.Series(["a", "cup"])))
+    state.items_changed()
+    growing.publish(rows)
+    state.hear(shown(3, "f", "g"))
+    again = FeatureState.from_bytes(state.to_bytes(), growing)
+    again.hear(shown(4, "h"))
+    for each in (state, again):
+        assert each.bytes_by_table["items"][0] == first + 4  # a, b, the cup, and one more in the place of a
+
+
 def test_a_snapshot_for_other_attributes_is_refused(learned: FeatureState, catalog: Catalog) -> None:
     other = Catalog(catalog.items.drop("brand"))
 
