@@ -28,6 +28,11 @@ class ServerConfig(BaseSettings):
 
     late_window_s: float = Field(default=LATE_WINDOW_S, ge=60, le=365 * 86_400)
     """How late an event may be told, in seconds; what happened before is refused."""
+
+    snapshot_every_s: float = Field(default=300, gt=0, le=86_400)
+    """After how many seconds what was learned is written down again, if there is news, so that a server that is killed
+    has only the events since then to read again. A shared store has no snapshots."""
+
     store: str = ""
     """Where servers share what people did, as redis://host:port/db (Redis or Valkey; rediss:// and unix:// work too).
     Empty: each server has its own."""

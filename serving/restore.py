@@ -1,4 +1,4 @@
-"""Brings a freshly loaded model to where the server's own files say it was, and keeps a snapshot of what it learned."""
+"""Brings a freshly loaded model to where the server's own files say it was."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import structlog
 
 from recsys.errors import BundleError
-from recsys.files import write_file
 from serving.data_directory import DataDirectory
 from serving.item_replay import replay_items
 from serving.model import Model
 from serving.receipt_rows import Run
+from serving.snapshots import clear_unfinished
 
 _log = structlog.get_logger()
 
@@ -27,7 +27,9 @@ def restore_state(model: Model, data: DataDirectory) -> Run:
     """Apply the snapshot that fits the bundle, and the events that came after it; returns from where it goes on."""
     began = time.perf_counter()
     log = data.event_log
-    known = _recall(model, data.snapshot(model.bundle_id), log.name)
+    snapshot = data.snapshot(model.bundle_id)
+    clear_unfinished(snapshot)
+    known = _recall(model, snapshot, log.name)
     model.follow(log.name, known)
     events, heard = 0, known
     for told in log.since(known):
@@ -35,15 +37,6 @@ def restore_state(model: Model, data: DataDirectory) -> Run:
         events, heard = events + len(told), told[-1].sequence
     _log.info("restored", snapshot=known, events=events, seconds=round(time.perf_counter() - began, 3))
     return Run(bundle_id=model.bundle_id, snapshot=known, events=heard, items=data.item_log.sequence)
-
-
-def keep(model: Model, data: DataDirectory) -> None:
-    """Write a snapshot, from which the next start goes on; older bundles' ones are removed."""
-    written = data.snapshot(model.bundle_id)
-    write_file(written, model.snapshot())
-    for path in written.parent.glob("state-*.safetensors"):
-        if path != written:
-            path.unlink(missing_ok=True)
 
 
 def _recall(model: Model, snapshot: Path, log_name: str) -> int:

@@ -29,8 +29,9 @@ from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
-from serving.restore import keep, restore_items, restore_state
+from serving.restore import restore_items, restore_state
 from serving.servicer import RankingServicer
+from serving.snapshots import Snapshots
 from serving.status import StatusInterceptor
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
@@ -60,6 +61,7 @@ class RankingServer:
         self._loading: Future[Model] | None = None
         # What learns in the model's place, where servers share a state.
         self._learn: Callable[[Sequence[Logged]], None] | None = None
+        self._snapshots: Snapshots | None = None  # none of a shared state
 
     async def start(self) -> None:
         """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
@@ -101,6 +103,8 @@ class RankingServer:
         self._servicer.model = model
         if self._data is not None:
             self._intake.writer = EventWriter(self._data.event_log, self._learn or model.learn)
+        if self._snapshots is not None:
+            self._snapshots.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", address=self.address, bundle_id=model.bundle_id)
 
@@ -117,8 +121,8 @@ class RankingServer:
         self._executor.shutdown(wait=False, cancel_futures=True)
         if (model := self._servicer.model) is not None:
             await asyncio.to_thread(model.close)
-            if self._data is not None and self._learn is None and not self.computing:
-                await asyncio.to_thread(keep, model, self._data)
+            if self._snapshots is not None:
+                await asyncio.to_thread(self._snapshots.close, last=not self.computing)
         if not self.computing:
             self._close_data()
         return drained
@@ -163,6 +167,8 @@ class RankingServer:
                 run = Run(bundle_id=model.bundle_id, snapshot=known, events=known, items=self._data.item_log.sequence)
             else:
                 run = restore_state(model, self._data)
+                every_s = self._config.snapshot_every_s
+                self._snapshots = Snapshots(model, self._data, known=run.snapshot, every_s=every_s)
             self._keep_receipts(run, self._data)
         self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
         return model

@@ -53,8 +53,11 @@ class FeatureState:
         self._most_users = most_users
         self.log_name = ""
         self.heard = 0
-        self._lock = Lock()
+        # Rankings read under the one, a snapshot under the other, so that neither waits for the other; who changes
+        # anything takes both.
+        self._lock, self._learning = Lock(), Lock()
         self._slot_of_row = np.zeros(0, np.int32)
+        self._catalog_items = 0  # how many different ids the catalog has or had; the others are strange
         self._learnable: Facts
         self._read_catalog(0)
 
@@ -72,7 +75,7 @@ class FeatureState:
 
     def learn(self, told: Operations, first: int = 0, last: int | None = None) -> None:
         """Learn operations in order; their slots must come from ``item_slots`` and ``surface_slots``."""
-        with self._lock:
+        with self._learning, self._lock:
             end = told.kind.size if last is None else last
             self._make_room(told.user[first:end])
             learn(self._tables, self._learnable, told, first, end, self._most_users)
@@ -84,7 +87,7 @@ class FeatureState:
 
     def follow(self, log_name: str, sequence: int) -> None:
         """Take note of which event log is told of, and up to where it is known."""
-        with self._lock:
+        with self._learning, self._lock:
             self.log_name, self.heard = log_name, sequence
 
     def hear(self, told: Sequence[Logged], sequence: int | None = None) -> None:
@@ -92,7 +95,7 @@ class FeatureState:
         if sequence is None:
             sequence = told[-1].sequence if told else self.heard
         operations = event_operations(self, self.catalog, told)
-        with self._lock:
+        with self._learning, self._lock:
             self._make_room(operations.user)
             learn(self._tables, self._learnable, operations, 0, operations.kind.size, self._most_users)
             self.heard = sequence
@@ -104,7 +107,7 @@ class FeatureState:
         asked = self.asked(lists)
         seen = self.blank(asked, lists)
         end = told.kind.size if last is None else last
-        with self._lock:
+        with self._learning, self._lock:
             self._make_room(told.user[first:end])
             learn_and_look(self._tables, self._learnable, told, asked, seen, before, first, end, self._most_users)
         return Context(lists=lists, seen=seen, facts=self._facts)
@@ -115,7 +118,7 @@ class FeatureState:
         if strange is not None:
             unknown = np.flatnonzero((rows < 0) & (strange != NOBODY))
             most = self._catalog_items + MOST_STRANGE_ITEMS
-            with self._lock:
+            with self._learning, self._lock:
                 found, items = placed(self._tables.items, strange[unknown], most)
                 self._tables = self._tables._replace(items=items)
             slots[unknown] = found
@@ -127,14 +130,14 @@ class FeatureState:
         keys = np.array([known[name] for name in surfaces], np.int64)
         if not place:
             return find_all(self._tables.surfaces.cells, self._tables.surfaces.slots, keys)
-        with self._lock:
+        with self._learning, self._lock:
             slots, table = placed(self._tables.surfaces, keys, 10_000)
             self._tables = self._tables._replace(surfaces=table)
         return slots
 
     def items_changed(self) -> None:
         """Read the rows that the catalog has gained."""
-        with self._lock:
+        with self._learning, self._lock:
             old = self._facts.rows
             self._facts.read(self.catalog)
             self._read_catalog(old)
@@ -203,7 +206,7 @@ class FeatureState:
 
     def to_bytes(self) -> bytes:
         """Write a snapshot: safetensors, no pickle."""
-        with self._lock:  # copied, because writing down takes far longer than copying
+        with self._learning:  # copied, because writing down takes far longer than copying
             columns = snapshot.columns(self._tables)
             versions = self.versions
         return snapshot.dump(columns, self._facts.values.keys(), self.feature_set.fingerprint, versions)
@@ -249,7 +252,7 @@ class FeatureState:
         places = find_all(cells, slots, own)
         values = np.zeros((own.size, 2), np.int64)
         values[places >= 0] = tables.values[places[places >= 0]]
-        with self._lock:
+        with self._learning, self._lock:
             self._tables = tables._replace(values=values)
             self._read_catalog(0)
 
@@ -282,5 +285,7 @@ class FeatureState:
             self._learnable = Facts(categories_longer, facts.codes, facts.values.blocks, facts.keys, cells, row_slots)
         self._slot_of_row[first : facts.rows] = slots
         self._learnable.category[first : facts.rows] = category
-        append_all(self._learnable.row_cells, self._learnable.row_slots, facts.keys[: facts.rows], first)
-        self._catalog_items = int(items.used[0])
+        cells, row_slots = self._learnable.row_cells, self._learnable.row_slots
+        new = find_all(cells, row_slots, np.unique(facts.keys[first : facts.rows])) < 0
+        self._catalog_items = (self._catalog_items if first else 0) + int(new.sum())
+        append_all(cells, row_slots, facts.keys[: facts.rows], first)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys.cli.service import serve
 from recsys.errors import ConfigError, RecsysError, StorageError
+from recsys.events import Impression
 from recsys.registry import resolve
 from recsys.schema import Candidate, Item, ItemText, RankRequest
 from serving.client import RankingClient
@@ -23,12 +25,12 @@ COAT = Item(item_id="coat-1", text=ItemText(title="A warm coat", description="Of
 
 
 @contextmanager
-def served(registry: Path, data: Path | None) -> Iterator[tuple[RankingClient, RankingServer]]:
+def served(registry: Path, data: Path | None, **settings: Any) -> Iterator[tuple[RankingClient, RankingServer]]:
     """Serve the registry's bundle on a real port, in a thread with its own event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = RankingServer(ServerConfig(registry=registry, data=data, port=0, threads=2))
+    server = RankingServer(ServerConfig(registry=registry, data=data, port=0, threads=2, **settings))
     try:
         for step in (server.start, server.load):
             asyncio.run_coroutine_threadsafe(step(), loop).result(120)
@@ -82,6 +84,20 @@ def test_what_was_changed_is_changed_after_a_restart_and_no_text_is_read_twice(
         "receipts.sqlite",
         "vectors.sqlite",
     ]
+
+
+def test_what_is_learned_is_written_down_while_a_server_serves(tiny_registry: Path, tmp_path: Path) -> None:
+    now = time.time_ns() // 1_000
+    shown = Impression(event_id="e", request_id="r", user_id="ann", ts=now, item_ids=("item-01",))
+    with served(tiny_registry, tmp_path, snapshot_every_s=0.01) as (client, server):
+        assert list(tmp_path.glob("state-*")) == []
+        client.record([shown])
+        end = time.monotonic() + 60
+        while not (found := list(tmp_path.glob("state-*"))):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    assert [path.name for path in found] == [f"state-{server._servicer.model.bundle_id}.safetensors"]
 
 
 def test_without_a_data_directory_a_server_keeps_its_changes_in_memory(tiny_registry: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from recsys.catalog import Catalog
 from recsys.errors import BundleError
-from recsys.features import FeatureSet, FeatureState
+from recsys.events import Impression, Logged
+from recsys.features import FeatureSet, FeatureState, snapshot
+from recsys.features.tables import Tables
 from recsys.lists import GivenHistory, Lists
 
 Row = tuple[str, float, list[str], list[str]]
@@ -178,6 +181,30 @@ def test_a_snapshot_gives_the_same_bits(catalog: Catalog, table: Callable[..., p
     assert _same(copy.histories(lists, 5, skips=True).rows, state.histories(lists, 5, skips=True).rows)
 
 
+def test_while_a_snapshot_is_copied_learning_waits_and_asking_does_not(
+    catalog: Catalog, ask: Callable[..., Lists], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, columns = FeatureState(catalog), snapshot.columns
+    shown = Impression(event_id="e", request_id="r", user_id="ann", ts=1_714_564_800_000_000, item_ids=("tea",))
+    learning = threading.Thread(target=state.hear, args=([Logged(sequence=1, event=shown)],))
+    asking = threading.Thread(target=state.look, args=(ask("ann", 1, ["tea"]),))
+
+    def copied_meanwhile(tables: Tables) -> Any:
+        learning.start()
+        asking.start()
+        asking.join(60)
+        learning.join(0.2)
+        assert (learning.is_alive(), asking.is_alive()) == (True, False)
+        return columns(tables)
+
+    monkeypatch.setattr(snapshot, "columns", copied_meanwhile)
+    written = snapshot.load(state.to_bytes())
+    learning.join(60)
+
+    assert written.tables.items.counts.sum() == 0
+    assert state.heard == 1
+
+
 def test_a_snapshot_can_be_read_with_a_catalog_that_has_grown(
     learned: FeatureState, catalog: Catalog, ask: Callable[..., Lists]
 ) -> None:
@@ -198,6 +225,34 @@ def test_a_snapshot_can_be_read_with_a_catalog_that_has_grown(
 
     assert _figure(copy, moved, "item_views") == [*_figure(learned, lists, "item_views"), 0.0]
     assert _figure(copy, moved, "clicked_before")[:2] == [2.0, 0.0]
+
+
+def test_unknown_ids_are_counted_up_to_a_limit_that_no_restart_and_no_new_item_moves(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.features.state.MOST_STRANGE_ITEMS", 2)
+    growing = Catalog(catalog.items)
+    state, first = FeatureState(growing), len(catalog)
+
+    def shown(number: int, *items: str) -> list[Logged]:
+        ts = 1_714_564_800_000_000
+        event = Impression(event_id=f"e{number}", request_id=f"r{number}", user_id="ann", ts=ts, item_ids=items)
+        return [Logged(sequence=number, event=event)]
+
+    state.hear(shown(1, "tea", "a", "b", "c"))
+    again = FeatureState.from_bytes(state.to_bytes(), growing)
+    for each in (state, again):
+        each.hear(shown(2, "d", "e"))
+        assert each.bytes_by_table["items"][0] == first + 2
+
+    rows = growing.append(catalog.items[:2].with_columns(item_id=pl.Series(["a", "cup"])))
+    state.items_changed()
+    growing.publish(rows)
+    state.hear(shown(3, "f", "g"))
+    again = FeatureState.from_bytes(state.to_bytes(), growing)
+    again.hear(shown(4, "h"))
+    for each in (state, again):
+        assert each.bytes_by_table["items"][0] == first + 4  # a, b, the cup, and one more in the place of a
 
 
 def test_a_snapshot_for_other_attributes_is_refused(learned: FeatureState, catalog: Catalog) -> None:

@@ -1,15 +1,10 @@
-"""A Redis server of the tests' own, a shop of six items, and stores that know what was done in it."""
+"""A shop of six items, and stores that know what was done in it."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +15,7 @@ import pytest
 from recsys.catalog import Catalog
 from recsys.events import Click, Event, Impression, Interaction, Logged
 from recsys.features import FeatureState
-from recsys.features.rows import to_rows
 from recsys.lists import GivenHistory, Lists
-from serving.shared_state.rows import PAGE
 
 START = 1_714_564_800_000_000  # 2024-05-01 12:00 UTC
 MINUTE = 60_000_000
@@ -37,82 +30,14 @@ ITEMS = {
 }
 
 
-@dataclass(frozen=True)
-class Server:
-    """A Redis server process without persistence, on a socket file and on a port."""
-
-    url: str
-    port: int
-    process: subprocess.Popen[bytes]
-
-
-def start_server(folder: Path, port: int) -> Server:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("NOT TESTED: neither redis-server nor valkey-server is on the PATH; apt-get install redis-server")
-    socket = folder / "redis.sock"
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(socket)]
-    command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with (folder / "redis.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    server = Server(url=f"unix://{socket}?db=0", port=port, process=process)
-    client = raw_client(server)
-    for _ in range(500):
-        try:
-            client.ping()
-        except Exception:  # noqa: BLE001 - it is not there yet
-            assert process.poll() is None, (folder / "redis.log").read_text()
-            time.sleep(0.02)
-        else:
-            break
-    client.close()
-    return server
-
-
-def raw_client(server: Server) -> Any:
-    import redis
-
-    return redis.Redis.from_url(server.url, protocol=2)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:  # a socket's path must be short
-        server = start_server(Path(folder), free_port())
-        yield server
-        server.process.kill()
-        server.process.wait()
+def server(redis_server: Any) -> Any:
+    return redis_server
 
 
 @pytest.fixture
-def own_server() -> Iterator[Callable[[], Server]]:
-    """Start servers that a test may stop."""
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        started: list[Server] = []
-        port = free_port()
-
-        def start() -> Server:
-            started.append(start_server(Path(folder), port))
-            return started[-1]
-
-        yield start
-        for server in started:
-            server.process.kill()
-            server.process.wait()
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Any]:
-    with raw_client(server) as client:
+def client(server: Any) -> Iterator[Any]:
+    with server.connect() as client:
         yield client
 
 
@@ -136,7 +61,7 @@ def new_prefix() -> Callable[[], str]:
 
 
 @pytest.fixture(scope="session")
-def open_state(server: Server, catalog: Catalog) -> Callable[..., Any]:
+def open_state(server: Any, catalog: Catalog) -> Callable[..., Any]:
     """Return what joins a store as one server would, following a log of that name from its beginning."""
     from serving.shared_state import RedisSettings, RedisState
 
@@ -271,46 +196,13 @@ def differences() -> Callable[[Any, Any], list[str]]:
     return differing
 
 
-def rows_in_store(client: Any, prefix: str) -> dict[bytes, bytes]:
-    """Return every row of the one generation below a prefix, by letter and key."""
-    names = [name for name in client.scan_iter(match=f"{prefix}:*", count=1_000) if client.type(name) == b"string"]
-    begin = len(prefix) + 1 + 16 + 1
-    whose = {name[begin:]: name for name in names}
-    return {row: client.get(name) for row, name in whose.items() if len(row) == 9 or row in (b"overall", b"places")}
-
-
-def rows_in_memory(state: FeatureState) -> dict[bytes, bytes]:
-    """Return what those rows are in one process, without those that nothing was ever learned of."""
-    tables: Any = state._tables
-    found = {b"overall": to_rows(tables.overall, np.zeros(1, int)).tobytes(), b"places": tables.places.tobytes()}
-    for letter, table in (("u", "users"), ("i", "items"), ("c", "categories"), ("s", "surfaces")):
-        each = getattr(tables, table)
-        for row in to_rows(each, np.arange(each.used[0])):
-            blank = np.zeros(1, row.dtype)[0]
-            blank["keys"] = row["keys"]
-            if row.tobytes() != blank.tobytes():
-                found[letter.encode() + row["keys"].tobytes()] = row.tobytes()
-    pages = np.zeros((-(-len(tables.values) // PAGE), PAGE, 2), np.int64)
-    pages.reshape(-1, 2)[: len(tables.values)] = tables.values
-    for number, page in enumerate(pages, start=1):
-        key = number.to_bytes(8, "little")
-        if page.any():
-            found[b"v" + key] = key + page.tobytes()
-    return found
+@pytest.fixture
+def kept_rows(client: Any, stored_rows: Callable[..., dict[bytes, bytes]]) -> Callable[[str], dict[bytes, bytes]]:
+    return lambda prefix: stored_rows(client, prefix)
 
 
 @pytest.fixture
-def kept_rows(client: Any) -> Callable[[str], dict[bytes, bytes]]:
-    return lambda prefix: rows_in_store(client, prefix)
-
-
-@pytest.fixture(scope="session")
-def counted_rows() -> Callable[[FeatureState], dict[bytes, bytes]]:
-    return rows_in_memory
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Any]:
+def proxy(server: Any) -> Iterator[Any]:
     """A proxy in front of the server, of ``proxy.py`` beside this file."""
     path = Path(__file__).with_name("proxy.py")
     spec = importlib.util.spec_from_file_location(path.stem, path)
