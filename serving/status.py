@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from recsys.errors import InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, RecsysError
 from serving.logging import frames_of
+from serving.wire_limits import LIMITS, Limit, check_counts
 
 STATUS: dict[type[RecsysError], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
@@ -51,15 +52,16 @@ class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
         method = str(handler_call_details.method)
         if handler is None or handler.response_streaming or not method.startswith(self._prefix):
             return handler
+        limit = LIMITS.get(method.removeprefix(self._prefix))
 
         async def guarded(data: bytes, context: Any) -> Any:
             with bound_contextvars(method=method.removeprefix(self._prefix)):
-                return await _answer(lambda: handler.unary_unary(_parse(handler, data), context), context)
+                return await _answer(lambda: handler.unary_unary(_parse(handler, data, limit), context), context)
 
         async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
             async def requests() -> AsyncIterator[Any]:
                 async for data in parts:
-                    yield _parse(handler, data)
+                    yield _parse(handler, data, limit)
 
             with bound_contextvars(method=method.removeprefix(self._prefix)):
                 return await _answer(lambda: handler.stream_unary(requests(), context), context)
@@ -90,7 +92,9 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
     return response
 
 
-def _parse(handler: Any, data: bytes) -> Any:
+def _parse(handler: Any, data: bytes, limit: Limit | None) -> Any:
+    if limit is not None:
+        check_counts(data, limit)
     try:
         return handler.request_deserializer(data)
     except DecodeError:
