@@ -68,6 +68,10 @@ class ServerConfig(BaseSettings):
     reflection: bool = True
     """Let tools such as grpcurl ask the server for its methods. Turn it off where strangers can reach the port."""
 
+    log_key: Path | None = None
+    """A file of at least 32 bytes, the key of the pseudonyms that stand in the log for ids that callers chose. Without
+    one, each process has a key of its own, and nobody can tell which id it was."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Answered requests are logged at info, refused ones at warning, faults at error."""
 

@@ -26,6 +26,7 @@ from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.pseudonyms import Pseudonyms
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
@@ -67,6 +68,7 @@ class RankingServer:
         Raises:
             ConfigError: the address cannot be listened on, or the data directory not be used.
         """
+        self._servicer.pseudonyms = Pseudonyms.read(self._config.log_key)
         self._server = aio.server(
             interceptors=[StatusInterceptor(SERVICE)],
             options=[

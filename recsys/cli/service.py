@@ -44,6 +44,16 @@ def serve(
     run_server(config)
 
 
+def pseudonym(
+    name: Annotated[str, typer.Argument(help="The id, such as a request's.")],
+    key: Annotated[Path, typer.Option(help="The server's RECSYS_LOG_KEY file.")],
+) -> None:
+    """Print what stands in the log of a server instead of an id."""
+    from serving.pseudonyms import Pseudonyms  # noqa: PLC0415
+
+    console.print(Pseudonyms.read(key).of(name))
+
+
 def doctor(json_file: JsonOption = None) -> None:
     """Say what this machine will use, and why not more: GPU, providers, versions, processor."""
     from recsys.doctor import diagnose  # noqa: PLC0415
