@@ -13,7 +13,16 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 from structlog.contextvars import bound_contextvars
 
-from recsys.errors import InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, RecsysError
+from recsys.errors import (
+    InvalidRequest,
+    NoEventLog,
+    NotReady,
+    NotRecorded,
+    Overloaded,
+    PermissionDenied,
+    RecsysError,
+    Unauthenticated,
+)
 from serving.logging import frames_of
 from serving.wire_limits import LIMITS, Limit, check_counts
 
@@ -23,6 +32,8 @@ STATUS: dict[type[RecsysError], StatusCode] = {
     NotRecorded: StatusCode.UNAVAILABLE,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     NoEventLog: StatusCode.FAILED_PRECONDITION,
+    Unauthenticated: StatusCode.UNAUTHENTICATED,
+    PermissionDenied: StatusCode.PERMISSION_DENIED,
 }
 
 _log = structlog.get_logger()
