@@ -46,6 +46,14 @@ class Overloaded(RecsysError):
     """More is waiting than the server takes on; send it again in a moment."""
 
 
+class Unauthenticated(RecsysError):
+    """Nobody knows who calls: there are no credentials, or none that are accepted."""
+
+
+class PermissionDenied(RecsysError):
+    """The caller is known, and may not do this."""
+
+
 class StorageError(RecsysError):
     """A file that the service keeps beside its bundles cannot be used; says which, and what to do with it."""
 

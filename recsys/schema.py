@@ -128,9 +128,10 @@ class RankRequest:
             raise InvalidRequest(f"the history is longer than {MAX_HISTORY}; send the newest entries")
         check_text("the query", self.query)
         seen: set[str] = set()
-        for candidate in self.candidates:
+        for place, candidate in enumerate(self.candidates, start=1):
             if candidate.item_id in seen:
-                raise InvalidRequest(f"candidate {candidate.item_id!r} occurs twice; send each candidate once")
+                # Its place, not its id: texts of errors end in the logs of callers.
+                raise InvalidRequest(f"the item of candidate {place} occurs twice; send each candidate once")
             seen.add(candidate.item_id)
 
 

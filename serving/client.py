@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 import grpc
-from grpc import StatusCode, aio
+from grpc import StatusCode
 
 from recsys.errors import InvalidRequest, NotReady, RecsysError
 from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
+from serving.channel import Credentials, Token, open_aio_channel, open_channel
 from serving.convert import info_from_wire, ranking_from_wire, reasons_from_wire, request_to_wire
 from serving.event_client import AsyncEventCalls, EventCalls
 from serving.info import ModelInfo
@@ -52,12 +53,23 @@ class Explanation:
 
 
 class RankingClient(EventCalls, ItemCalls):
-    """Calls one server, from any number of threads; close it, or use it in a ``with`` block."""
+    """Calls one server, from any number of threads; close it, or use it in a ``with`` block.
 
-    def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
+    With ``credentials`` by TLS, and then with a bearer ``token`` too, which may be a function that is asked for each
+    call. Raises ConfigError where these cannot be used.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        deadline_s: float = _DEADLINE_S,
+        credentials: Credentials | None = None,
+        token: Token | None = None,
+    ) -> None:
         self._address = address
         self._deadline_s = deadline_s
-        self._channel = grpc.insecure_channel(address)
+        self._channel = open_channel(address, credentials, token)
         self._stub = pb_grpc.RankingServiceStub(self._channel)
 
     def rank(self, user_id: str, candidates: Sequence[str | Candidate], **asked: Unpack[Asked]) -> Ranking:
@@ -119,10 +131,17 @@ class RankingClient(EventCalls, ItemCalls):
 class AsyncRankingClient(AsyncEventCalls, AsyncItemCalls):
     """As ``RankingClient``, for one asyncio event loop; close it, or use it in an ``async with`` block."""
 
-    def __init__(self, address: str, *, deadline_s: float = _DEADLINE_S) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        deadline_s: float = _DEADLINE_S,
+        credentials: Credentials | None = None,
+        token: Token | None = None,
+    ) -> None:
         self._address = address
         self._deadline_s = deadline_s
-        self._channel = aio.insecure_channel(address)
+        self._channel = open_aio_channel(address, credentials, token)
         self._stub = pb_grpc.RankingServiceStub(self._channel)
 
     async def rank(self, user_id: str, candidates: Sequence[str | Candidate], **asked: Unpack[Asked]) -> Ranking:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from recsys.errors import ConfigError
+from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
 
 
-class ServerConfig(BaseSettings):
+class ServerConfig(AccessSettings):
     """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="RECSYS_", use_attribute_docstrings=True, frozen=True, extra="forbid")
@@ -54,8 +55,8 @@ class ServerConfig(BaseSettings):
     """How much room receipts may take; beyond, the oldest go."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. There is no authentication yet, so only this machine can call unless you say more,
-    such as 0.0.0.0 inside a container."""
+    """The address to listen on. Only this machine can call unless you say more, such as 0.0.0.0 inside a container; in
+    development nobody is asked who calls."""
 
     port: int = Field(default=50051, ge=0, le=65_535)
     """The port to listen on; 0 lets the system choose, and the log names it."""
@@ -70,11 +71,21 @@ class ServerConfig(BaseSettings):
     max_message_bytes: int = Field(default=1 << 20, ge=1 << 10, le=1 << 26)
     """The largest request accepted. Parsing holds the whole process, so raise it only if your requests need it."""
 
-    reflection: bool = True
-    """Let tools such as grpcurl ask the server for its methods. Turn it off where strangers can reach the port."""
+    reflection: bool | None = None
+    """Let tools such as grpcurl ask the server for its methods, whoever they are. Where nothing is said: in development
+    only."""
+
+    log_key: Path | None = None
+    """A file of at least 32 bytes, the key of the pseudonyms that stand in the log for ids that callers chose. Without
+    one, each process has a key of its own, and nobody can tell which id it was."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Answered requests are logged at info, refused ones at warning, faults at error."""
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether the server answers reflection."""
+        return self.mode == "development" if self.reflection is None else self.reflection
 
     @classmethod
     def read(cls, **settings: Any) -> Self:

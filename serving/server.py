@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from recsys.events import Logged
+from serving.access.door import open_door
 from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
@@ -26,6 +27,7 @@ from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.pseudonyms import Pseudonyms
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
@@ -67,14 +69,17 @@ class RankingServer:
         """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
 
         Raises:
-            ConfigError: the address cannot be listened on, or the data directory not be used.
+            ConfigError: the address cannot be listened on, the data directory not be used, or who may call not be told.
         """
+        door = open_door(self._config)
+        self._servicer.pseudonyms = Pseudonyms.read(self._config.log_key)
         self._server = aio.server(
-            interceptors=[StatusInterceptor(SERVICE)],
+            interceptors=[door.interceptor, StatusInterceptor(SERVICE)],
             options=[
                 ("grpc.max_receive_message_length", self._config.max_message_bytes),
                 # A second server on the port shall fail, not silently take half of the requests.
                 ("grpc.so_reuseport", 0),
+                *door.options,
             ],
         )
         if self._config.data is not None:
@@ -82,11 +87,11 @@ class RankingServer:
         pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._config.reflection:
+        if self._config.describes_itself:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
-            port = self._server.add_insecure_port(f"{host}:{self._config.port}")
+            port = door.listen(self._server, f"{host}:{self._config.port}")
         except RuntimeError as error:
             self._close_data()
             raise ConfigError(

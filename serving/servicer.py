@@ -22,6 +22,7 @@ from serving.item_rows import items_from_wire
 from serving.model import Model, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.pseudonyms import Pseudonyms
 from serving.receipt_writer import ReceiptWriter
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
 
     ``item_log`` takes every change of the model's items; where it is None, none can be made. ``receipts`` takes what
-    some rankings were made of.
+    some rankings were made of. The log names requests by ``pseudonyms`` where a caller named them.
     """
 
     def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake) -> None:
@@ -42,6 +43,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         self._intake = intake
         self.item_log: ItemLog | None = None
         self.receipts: ReceiptWriter | None = None
+        self.pseudonyms = Pseudonyms.read(None)
         self._executor = executor
         self._stopping = False
         self._given_up = False
@@ -71,7 +73,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         per_item = reasons_wanted(request)
         now_us = time.time_ns() // 1_000
         asked = request_from_wire(request, now_us=now_us)
-        bind_contextvars(request_id=asked.request_id, bundle_id=model.bundle_id, n=len(asked.candidates))
+        named = self.pseudonyms.of(request.request_id) if request.request_id else asked.request_id
+        bind_contextvars(request_id=named, bundle_id=model.bundle_id, n=len(asked.candidates))
         rank = partial(_rank, model, receipts=self.receipts, now_us=now_us)
         ranking, reasons = await self._computed(
             partial(_answer, rank, model, asked, explain=per_item > 0, submitted=time.perf_counter())

@@ -13,8 +13,18 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 from structlog.contextvars import bound_contextvars
 
-from recsys.errors import InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, RecsysError
+from recsys.errors import (
+    InvalidRequest,
+    NoEventLog,
+    NotReady,
+    NotRecorded,
+    Overloaded,
+    PermissionDenied,
+    RecsysError,
+    Unauthenticated,
+)
 from serving.logging import frames_of
+from serving.wire_limits import LIMITS, Limit, check_counts
 
 STATUS: dict[type[RecsysError], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
@@ -22,6 +32,8 @@ STATUS: dict[type[RecsysError], StatusCode] = {
     NotRecorded: StatusCode.UNAVAILABLE,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     NoEventLog: StatusCode.FAILED_PRECONDITION,
+    Unauthenticated: StatusCode.UNAUTHENTICATED,
+    PermissionDenied: StatusCode.PERMISSION_DENIED,
 }
 
 _log = structlog.get_logger()
@@ -51,15 +63,16 @@ class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
         method = str(handler_call_details.method)
         if handler is None or handler.response_streaming or not method.startswith(self._prefix):
             return handler
+        limit = LIMITS.get(method.removeprefix(self._prefix))
 
         async def guarded(data: bytes, context: Any) -> Any:
             with bound_contextvars(method=method.removeprefix(self._prefix)):
-                return await _answer(lambda: handler.unary_unary(_parse(handler, data), context), context)
+                return await _answer(lambda: handler.unary_unary(_parse(handler, data, limit), context), context)
 
         async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
             async def requests() -> AsyncIterator[Any]:
                 async for data in parts:
-                    yield _parse(handler, data)
+                    yield _parse(handler, data, limit)
 
             with bound_contextvars(method=method.removeprefix(self._prefix)):
                 return await _answer(lambda: handler.stream_unary(requests(), context), context)
@@ -90,7 +103,9 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
     return response
 
 
-def _parse(handler: Any, data: bytes) -> Any:
+def _parse(handler: Any, data: bytes, limit: Limit | None) -> Any:
+    if limit is not None:
+        check_counts(data, limit)
     try:
         return handler.request_deserializer(data)
     except DecodeError:

@@ -32,6 +32,7 @@ app.command("explain")(ask.explain)
 app.command("replay")(receipts.replay)
 app.command("audit")(receipts.audit)
 app.command("score")(scoring.score)
+app.command("pseudonym")(service.pseudonym)
 app.command("doctor")(service.doctor)
 
 

@@ -27,7 +27,14 @@ def serve(
     store: Annotated[
         str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did  [default: none]")
     ] = None,
-    reflection: Annotated[bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: on]")] = None,
+    reflection: Annotated[
+        bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: in development]")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="production: only TLS, and only known callers  [default: development]")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="The server's certificate, PEM  [default: none]")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")] = None,
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
     from serving.config import ServerConfig  # noqa: PLC0415
@@ -36,12 +43,23 @@ def serve(
     given = {
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
         "threads": threads, "grace_s": grace, "store": store, "reflection": reflection,
+        "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
     # A bundle by itself holds nothing but its files, so nothing is put into it.
     if config.data is None and (registry / "bundles").is_dir():
         config = config.model_copy(update={"data": registry / "live"})
     run_server(config)
+
+
+def pseudonym(
+    name: Annotated[str, typer.Argument(help="The id, such as a request's.")],
+    key: Annotated[Path, typer.Option(help="The server's RECSYS_LOG_KEY file.")],
+) -> None:
+    """Print what stands in the log of a server instead of an id."""
+    from serving.pseudonyms import Pseudonyms  # noqa: PLC0415
+
+    console.print(Pseudonyms.read(key).of(name))
 
 
 def doctor(json_file: JsonOption = None) -> None:

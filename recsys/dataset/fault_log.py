@@ -22,9 +22,13 @@ def _shorten(value: object) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class FaultLog:
-    """The faults of one file; ``numbers`` names the row of each record where some records could not be read."""
+    """The faults of one file; ``numbers`` names the row of each record where some records could not be read.
+
+    Values are quoted unless ``quotes`` is False: what a caller sent shall not end in the logs of whoever is told.
+    """
 
     file: str
+    quotes: bool = True
     numbers: pl.Series | None = None
     faults: list[Fault] = field(default_factory=list)
 
@@ -37,7 +41,7 @@ class FaultLog:
     ) -> None:
         """Report a fault at each of these rows (counted from 1), up to ``MAX_ROWS`` of them."""
         for index, number in enumerate(numbers[:MAX_ROWS]):
-            detail = problem if values is None else f"{problem}: {_shorten(values[index])}"
+            detail = problem if values is None or not self.quotes else f"{problem}: {_shorten(values[index])}"
             self.faults.append(Fault(file=self.file, column=column, row=number, problem=detail, remedy=remedy))
         if len(numbers) > MAX_ROWS:
             self.whole(column, f"{problem}: {len(numbers) - MAX_ROWS:,} more rows", remedy)

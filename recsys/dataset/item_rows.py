@@ -33,7 +33,7 @@ def conform_items(given: pl.DataFrame, schema: pl.Schema, *, now: datetime | Non
     check_attributes(given.columns, schema)
     if given.is_empty():
         return pl.DataFrame(schema=schema)
-    log = FaultLog(file="items")
+    log = FaultLog(file="items", quotes=False)
     items = conform(RawTable(frame=given), ITEMS, log, now or datetime.now(UTC))
     check_items(items, log)
     attributes = [_attribute(given, name, schema[name], log) for name in attributes_of(schema)]

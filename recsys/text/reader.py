@@ -153,7 +153,9 @@ class TextReader:
             try:
                 fresh += self._read_row(row)
             except Exception as error:  # noqa: BLE001 - whatever it is, the row is tried again
-                _log.error("text not read", error=f"{type(error).__name__}: {error}", pending=self.pending)
+                _log.error(
+                    "text not read", error=type(error).__name__, pending=self.pending
+                )  # its message may quote it
                 late.append(row)
         if fresh:
             keys, parts = zip(*fresh, strict=True)

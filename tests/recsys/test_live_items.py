@@ -389,7 +389,7 @@ def test_a_text_that_has_changed_again_is_not_read(pipeline: RankingPipeline, mo
 def test_a_text_that_cannot_be_read_is_logged_and_tried_again_while_others_are_read(
     pipeline: RankingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, failures = TextModel.encode, iter([MemoryError("no room"), RuntimeError("no luck")])
+    real, failures = TextModel.encode, iter([MemoryError("no room"), RuntimeError("no luck with Trouble")])
 
     def unreliable(self: TextModel, texts: list[ItemText]) -> Vectors:
         if texts[0].title == "Trouble" and (error := next(failures, None)):
@@ -401,7 +401,8 @@ def test_a_text_that_cannot_be_read_is_logged_and_tried_again_while_others_are_r
         pipeline.upsert(frame({"item_id": "a", "title": "Fine"}, {"item_id": "b", "title": "Trouble"}))
         finish(pipeline)
 
-    assert [line["error"] for line in lines] == ["MemoryError: no room", "RuntimeError: no luck"]
+    assert [line["error"] for line in lines] == ["MemoryError", "RuntimeError"]
+    assert "Trouble" not in str(lines)
     assert vector(pipeline, "b") == apart(pipeline, ItemText(title="Trouble"))
 
 

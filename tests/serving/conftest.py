@@ -71,6 +71,12 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
+def served() -> Any:
+    """Return what serves a model while a ``with`` block runs."""
+    return server_of
+
+
+@pytest.fixture(scope="session")
 def running(length_model: Any) -> Iterator[Running]:
     """A server of a LengthModel with four threads and no event log."""
     with server_of(length_model.LengthModel(), ServerConfig(registry=Path("unused"), port=0, threads=4)) as running:

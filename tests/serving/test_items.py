@@ -107,7 +107,7 @@ def bad(item_id: str = "new-bad", title: str = "Bad", published_us: int = 0, **a
     [
         (bad(item_id=""), "null or empty id"),
         (bad(item_id="x" * 129), "id longer than 128 bytes"),
-        (bad(item_id="new-good"), "duplicate id: 'new-good'"),
+        (bad(item_id="new-good"), "column item_id, row 2: duplicate id; keep"),
         (bad(title=""), "column title, row 2: empty text"),
         (bad(title="x" * 8_193), "text longer than 8,192 bytes"),
         (pb.Item(item_id="no-text"), "column title, row 2: empty text"),
@@ -123,7 +123,7 @@ def bad(item_id: str = "new-bad", title: str = "Bad", published_us: int = 0, **a
         (bad(price=pb.Attribute(text="cheap")), "column price: holds texts, not numbers"),
         (bad(price=pb.Attribute(flag=True)), "column price: holds true or false, not numbers"),
         (bad(price=pb.Attribute(number=float("inf"))), "column price, row 2: not finite"),
-        (bad(pages=pb.Attribute(number=1.5)), "column pages, row 2: not a whole number: 1.5"),
+        (bad(pages=pb.Attribute(number=1.5)), "column pages, row 2: not a whole number; give"),
         (bad(signed=pb.Attribute(number=1)), "column signed: holds numbers, not true or false"),
         (bad(brand=pb.Attribute(texts=pb.Texts(texts=["B"]))), "column brand: holds lists of texts, not texts"),
         (bad(colours=pb.Attribute(text="red")), "column colours: holds texts, not lists of texts"),

@@ -10,6 +10,7 @@ import pytest
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from recsys.errors import InvalidRequest
@@ -208,6 +209,15 @@ def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient)
         ("call", "OK", "info"),
     ]
     assert not any(secret in str(lines) for secret in ("user-7", "item-7", "query-7"))
+
+
+def test_a_request_that_a_caller_named_is_logged_by_its_pseudonym(client: RankingClient, running: Any) -> None:
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        client.rank("u", ["a"], request_id="visit-7")
+        made = client.rank("u", ["a"]).request_id
+
+    assert [line["request_id"] for line in lines] == [running.servicer.pseudonyms.of("visit-7"), made]
+    assert "visit-7" not in str(lines)
 
 
 def test_the_model_describes_itself(client: RankingClient) -> None:

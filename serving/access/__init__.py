@@ -1,0 +1,1 @@
+"""Who may call what: TLS, tokens, client certificates, and the role that each method needs."""

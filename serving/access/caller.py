@@ -1,0 +1,61 @@
+"""Who calls: a verified name, the roles it has, and the highest priority it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from structlog.contextvars import bound_contextvars
+
+from recsys.schema import check_id
+
+ROLES = ("rank", "write", "admin")
+# Highest first.
+PRIORITIES = ("interactive", "prefetch", "batch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A caller that was verified; ``priority`` is the highest of ``PRIORITIES`` that it may use.
+
+    ``name`` is written into the log: it is that of a program, given by whoever runs the service.
+    """
+
+    name: str
+    roles: frozenset[str]
+    priority: str = PRIORITIES[0]
+
+    def __post_init__(self) -> None:
+        check_id("a caller's name", self.name)
+        assert self.priority in PRIORITIES, self.priority  # noqa: S101 - who makes callers checks what it read
+
+
+# Everybody, where the server asks for no credentials.
+ANYBODY = Caller(name="anybody", roles=frozenset(ROLES))
+
+_current: ContextVar[Caller] = ContextVar("caller")
+
+
+def current() -> Caller:
+    """Return who makes the call that is being answered; known in its task, not in the threads that compute for it.
+
+    Raises:
+        LookupError: no call is being answered here.
+    """
+    return _current.get()
+
+
+@contextmanager
+def calling(caller: Caller) -> Iterator[None]:
+    """Let ``current`` return the caller within the block, and the log name it unless it is anybody."""
+    token = _current.set(caller)
+    try:
+        if caller is ANYBODY:
+            yield
+        else:
+            with bound_contextvars(caller=caller.name):
+                yield
+    finally:
+        _current.reset(token)

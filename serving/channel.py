@@ -1,0 +1,72 @@
+"""The client's end of a connection: in the clear, or by TLS with a token, a certificate, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from recsys.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Files in PEM: ``ca`` signed the server's certificate (None: one of the system's), ``key`` is one's own.
+
+    They are read once, when the client is made.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("certificate and key go together; give both or none")
+
+
+# A token, or what gives one for each call, from whichever thread.
+Token = str | Callable[[], str]
+
+
+def open_channel(address: str, credentials: Credentials | None, token: Token | None) -> grpc.Channel:
+    """Open a channel; raises ConfigError where a file cannot be read, or a token would be sent in the clear."""
+    secure = _channel_credentials(credentials, token)
+    return grpc.insecure_channel(address) if secure is None else grpc.secure_channel(address, secure)
+
+
+def open_aio_channel(address: str, credentials: Credentials | None, token: Token | None) -> aio.Channel:
+    """Open a channel for asyncio, as ``open_channel``."""
+    secure = _channel_credentials(credentials, token)
+    return aio.insecure_channel(address) if secure is None else aio.secure_channel(address, secure)
+
+
+class _Bearer(grpc.AuthMetadataPlugin):
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def __call__(self, context: Any, callback: Any) -> None:  # noqa: ARG002 - gRPC's signature
+        token = self._token if isinstance(self._token, str) else self._token()
+        callback((("authorization", f"Bearer {token}"),), None)
+
+
+def _channel_credentials(credentials: Credentials | None, token: Token | None) -> grpc.ChannelCredentials | None:
+    if credentials is None:
+        if token is not None:
+            raise ConfigError("a token would cross the network in the clear; give credentials too")
+        return None
+    secure = grpc.ssl_channel_credentials(*map(_bytes, (credentials.ca, credentials.key, credentials.certificate)))
+    if token is None:
+        return secure
+    return grpc.composite_channel_credentials(secure, grpc.metadata_call_credentials(_Bearer(token)))
+
+
+def _bytes(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; give a readable file in PEM") from None
