@@ -28,6 +28,9 @@ class Running:
     model: Any
     jobs: Mapping[Any, Any]
     servicer: Any
+    metrics: str
+    admin: str
+    telemetry: Any
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +57,25 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
     server = RankingServer(config, lambda _: model)
     wait(server.start())
     wait(server.load())
-    yield Running(server.address, model, server._servicer._jobs, server._servicer)
+    yield Running(
+        server.address,
+        model,
+        server._servicer._jobs,
+        server._servicer,
+        server.metrics_address,
+        server.admin_address,
+        server.telemetry,
+    )
     assert wait(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Any:
+    """``server_of``, for the tests of folders below."""
+    return server_of
 
 
 @pytest.fixture(scope="session")
