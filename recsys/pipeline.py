@@ -62,6 +62,7 @@ class RankingPipeline:
             head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda),
         )
         self.ranker = Ranker.from_text(files["ranker.txt"])
+        self.strongest_features = self.ranker.strongest
         self.behaviour_ranker = Ranker.from_text(files["ranker_behaviour.txt"])
         self.calibration = Calibration.from_json(files["calibration.json"])
         scope = encoder_scope(
@@ -78,6 +79,7 @@ class RankingPipeline:
             prepare=lambda: self.state.items_changed(),  # noqa: PLW0108 - of the state that is in place then
             scope=scope,
         )
+        self.text_lookups = self.items.reader.lookups
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:

@@ -44,6 +44,12 @@ class Ranker:
         except lgb.basic.LightGBMError as error:
             raise BundleError("LightGBM refuses the ranker's model; train and publish the bundle again") from error
 
+    @property
+    def strongest(self) -> tuple[str, ...]:
+        """The columns by how much their splits gained in training, most first; equal ones as they stand."""
+        gains = self._booster.feature_importance("gain")
+        return tuple(self.names[column] for column in np.argsort(-gains, kind="stable"))
+
     def predict(self, table: npt.NDArray[np.float32], *, threads: int = 1) -> npt.NDArray[np.float64]:
         """Return the score of each row [R] of a table [R, C] whose columns are ``names``; NaN stands for missing.
 

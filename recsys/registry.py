@@ -77,13 +77,13 @@ class Registry:
 
     def versions(self) -> list[VersionInfo]:
         """Describe every version, oldest first; a damaged one is listed with its fault."""
-        current = self._promoted()[-1:]
+        current = self.promoted()[-1:]
         names = sorted(path.name for path in self._bundles.glob("*"))
         return [self._describe(name, current=[name] == current) for name in names if BUNDLE_ID.fullmatch(name)]
 
     def current(self) -> str:
         """Name the version in use."""
-        promoted = self._promoted()
+        promoted = self.promoted()
         if promoted:
             return promoted[-1]
         if self._current.exists():
@@ -92,6 +92,16 @@ class Registry:
             f"{self.directory} has no current version; train one with `recsys train DATASET --registry "
             f"{self.directory}`, or choose one with `recsys bundle list` and `promote`"
         )
+
+    def promoted(self) -> list[str]:
+        """Name the versions that were promoted, the one in use last; empty when there is none."""
+        current = _ids(self._current)
+        if not current:
+            return []
+        promoted = _ids(self._previous)
+        while promoted and promoted[-1] != current[0]:
+            promoted.pop()
+        return promoted or current[:1]
 
     def path(self, bundle_id: str) -> Path:
         """Return a version's directory."""
@@ -121,10 +131,10 @@ class Registry:
             RegistryError: there is none to go back to.
             BundleError: it is damaged.
         """
-        if not self._promoted():
+        if not self.promoted():
             self.current()  # says what to do
         with self._disk_faults_explained(), self._locked():
-            promoted = self._promoted()
+            promoted = self.promoted()
             if len(promoted) < 2:
                 raise RegistryError(
                     "no version was current before this one; choose one with `recsys bundle list` and `promote`"
@@ -135,21 +145,11 @@ class Registry:
         return promoted[-2]
 
     def _point_at(self, bundle_id: str) -> None:
-        promoted = self._promoted()
+        promoted = self.promoted()
         if promoted[-1:] == [bundle_id]:
             return
         write_file(self._previous, _lines([*promoted, bundle_id][-_REMEMBERED:]))
         write_file(self._current, _lines([bundle_id]))
-
-    def _promoted(self) -> list[str]:
-        """Return the ids that were promoted, the current one last; empty when there is none."""
-        current = _ids(self._current)
-        if not current:
-            return []
-        promoted = _ids(self._previous)
-        while promoted and promoted[-1] != current[0]:
-            promoted.pop()
-        return promoted or current[:1]
 
     def _check(self, bundle_id: str) -> None:
         _check_identity(bundle_id, read_bundle(self.path(bundle_id)).manifest)
@@ -184,7 +184,7 @@ class Registry:
             yield
         except OSError as error:
             # A pointer swap may have happened although its fsync failed, so the file is asked, not the code.
-            current = "".join(self._promoted()[-1:]) or "none"
+            current = "".join(self.promoted()[-1:]) or "none"
             raise RegistryError(
                 f"cannot write to {self.directory}: {error.strerror or error}; current version: {current}; "
                 "free space or correct the permissions, then try again"

@@ -79,6 +79,30 @@ class ServerConfig(AccessSettings):
     """A file of at least 32 bytes, the key of the pseudonyms that stand in the log for ids that callers chose. Without
     one, each process has a key of its own, and nobody can tell which id it was."""
 
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Where Prometheus finds the metrics, over HTTP at /metrics; 9464 is usual, 0 lets the system choose, and without a
+    port they are not served."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address on which the metrics are served. They name no user and no item, but they do tell how busy you are."""
+
+    admin_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Where this machine, and no other, can ask for the server's status over gRPC (`recsys status`); 50052 is usual, 0
+    lets the system choose, and without a port nobody can."""
+
+    slow_ms: float = Field(default=250.0, gt=0)
+    """From how many milliseconds on a ranking is warned of in the log, five times a second at most."""
+
+    drift: float = Field(default=0.01, ge=0, le=1)
+    """The share of the rankings whose features are watched for drift, by request id: 0 none, 1 all."""
+
+    drift_reference: int = Field(default=2_000, ge=1, le=100_000)
+    """How many of those, the first after the bundle was loaded, are what the later ones are measured against."""
+
+    otlp_endpoint: str = ""
+    """The OpenTelemetry collector that gets traces of calls, as http://host:4317; needs the extra `otel`. Empty: none
+    are made."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Answered requests are logged at info, refused ones at warning, faults at error."""
 

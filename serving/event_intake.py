@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from structlog.contextvars import bind_contextvars
@@ -32,11 +32,16 @@ _PORTION = 200
 _IN_FLIGHT = 8_000
 
 
-class EventIntake:
-    """Records events with ``writer``, which is None until a model is there to learn from them."""
+# Told how many events of a message are new, how many were known, and which were rejected.
+Counted = Callable[[int, int, Sequence[Rejected]], None]
 
-    def __init__(self, *, has_log: bool) -> None:
+
+class EventIntake:
+    """Records events with ``writer``, which is None until a model is there to learn from them; ``counted`` is told."""
+
+    def __init__(self, *, has_log: bool, counted: Counted) -> None:
         self.writer: EventWriter | None = None
+        self._counted = counted
         self._has_log = has_log
         self._stopping = False
         # The next message of each open stream.
@@ -62,14 +67,14 @@ class EventIntake:
         writer = self._ready()
         read = await _read(request.events, 0)
         appended = await asyncio.wrap_future(writer.submit(read.events))
-        tally = _Tally(writer.sequence)
+        tally = _Tally(writer.sequence, self._counted)
         tally.add(read, appended)
         return recorded_to_wire(tally.recorded())
 
     async def stream(self, requests: AsyncIterator[pb.StreamEventsRequest]) -> pb.StreamEventsResponse:
         """Record the events of a stream; a message is read while those before it are committed."""
         writer = self._ready()
-        tally = _Tally(writer.sequence, listed=FIRST_REJECTED)
+        tally = _Tally(writer.sequence, self._counted, listed=FIRST_REJECTED)
         in_flight: deque[tuple[ReadEvents, asyncio.Future[Appended]]] = deque()
         position = 0
 
@@ -155,8 +160,9 @@ def _submitted(writer: EventWriter, read: ReadEvents, *, patient: bool) -> async
 class _Tally:
     """Adds up what became of a call's events, whose first ``listed`` rejections are told one by one."""
 
-    def __init__(self, sequence: int, *, listed: int = MAX_EVENTS) -> None:
+    def __init__(self, sequence: int, counted: Counted, *, listed: int = MAX_EVENTS) -> None:
         self.rejected_count = 0
+        self._counted = counted
         self._accepted = 0
         self._duplicates = 0
         self._rejected: list[Rejected] = []
@@ -167,6 +173,7 @@ class _Tally:
         """Count the events of one message; positions become those in the call."""
         placed = [replace(event, position=read.positions[event.position]) for event in appended.rejected]
         rejected = sorted([*read.rejected, *placed], key=lambda event: event.position)
+        self._counted(appended.accepted, len(appended.duplicates), rejected)
         self._accepted += appended.accepted
         self._duplicates += len(appended.duplicates)
         self._rejected += rejected[: self._listed - len(self._rejected)]

@@ -53,6 +53,13 @@ class EventLog:
         """The number of the newest event; 0 before the first."""
         return self._sequence
 
+    @property
+    def newest_us(self) -> int:
+        """When the newest event happened, in UTC microseconds; 0 before the first."""
+        with closing(open_for_reading(self._path)) as connection:
+            row = connection.execute("SELECT ts FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+        return row[0] if row else 0
+
     def append(self, events: Sequence[Event], *, now_us: int) -> Appended:
         """Record the events in one transaction, in their order; durable when this returns.
 

@@ -19,6 +19,9 @@ from serving.recorded import Appended
 _PER_COMMIT = 10_000
 _WAITING = 50_000
 
+# Told how many events were committed together, and the seconds that this and learning them took.
+Committed = Callable[[int, float, float], None]
+
 _log = structlog.get_logger()
 
 
@@ -26,7 +29,8 @@ class EventWriter:
     """One thread that appends to the log what is submitted, has it learned, and then answers.
 
     A transaction takes ``per_commit`` events, or one submission if that is larger; no more than ``waiting`` wait for
-    one. ``learn`` is called in the writer's thread with what the log told, before the submitters are answered.
+    one. ``learn`` is called in the writer's thread with what the log told, before the submitters are answered, and then
+    ``committed``.
     """
 
     def __init__(
@@ -34,11 +38,13 @@ class EventWriter:
         log: EventLog,
         learn: Callable[[Sequence[Logged]], None],
         *,
+        committed: Committed = lambda *_: None,
         per_commit: int = _PER_COMMIT,
         waiting: int = _WAITING,
     ) -> None:
         self._event_log = log
         self._learn = learn
+        self._committed = committed
         self._per_commit = per_commit
         self._most_waiting = waiting
         self._queue: deque[tuple[Sequence[Event], Future[Appended]]] = deque()
@@ -54,6 +60,11 @@ class EventWriter:
     def busy(self) -> bool:
         """Whether there may be something to write."""
         return not self._finished.done()
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be written."""
+        return self._waiting
 
     @property
     def sequence(self) -> int:
@@ -115,9 +126,12 @@ class EventWriter:
     def _commit(self, group: list[tuple[Sequence[Event], Future[Appended]]]) -> None:
         try:
             events = [event for submitted, _ in group for event in submitted]
+            began = time.perf_counter()
             appended = self._event_log.append(events, now_us=time.time_ns() // 1_000)
+            durable = time.perf_counter()
             if appended.told:
                 self._learn(appended.told)
+            self._committed(len(events), durable - began, time.perf_counter() - durable)
         except Exception as error:  # noqa: BLE001 - whoever waits is told, and the thread goes on
             _log.error(
                 "events not taken", events=sum(len(submitted) for submitted, _ in group), frames=frames_of(error)

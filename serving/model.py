@@ -35,6 +35,11 @@ class Model(Protocol):
         """What the text model really runs on, best first, as ONNX Runtime names it."""
         ...
 
+    @property
+    def strongest_features(self) -> Sequence[str]:
+        """The ranker's columns, those that decide most first."""
+        ...
+
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates: every one exactly once, cut to ``top_k``, under the request's id."""
         ...
@@ -83,6 +88,10 @@ class Model(Protocol):
     @property
     def pending_texts(self) -> int:
         """How many texts of changed items wait to be read."""
+        ...
+
+    def text_lookups(self) -> tuple[int, int]:
+        """Return how many texts had their vector already when it was looked up, and how many had to be encoded."""
         ...
 
     def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], int | None] | None = None) -> int:

@@ -21,11 +21,11 @@ class ReceiptWriter:
     """One thread that writes the receipts of a share of the rankings.
 
     No more than ``waiting`` wait for it: beyond, and where the file cannot be written, receipts are ``dropped``,
-    counted, and warned of each time their number has doubled.
+    counted, and warned of each time their number has doubled. ``written`` counts the others.
     """
 
     def __init__(self, log: ReceiptLog, share: float, *, waiting: int = _WAITING) -> None:
-        self.dropped = 0
+        self.dropped = self.written = 0
         self._receipts, self._share, self._most_waiting = log, share, waiting
         self._queue: deque[Receipt] = deque()
         self._warn_at = 1
@@ -66,6 +66,7 @@ class ReceiptWriter:
         while part := self._take():
             try:
                 self._receipts.keep(part)
+                self.written += len(part)
             except StorageError as error:
                 self._drop(len(part), str(error))
 

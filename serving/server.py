@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,8 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from recsys.events import Logged
-from serving.access.door import open_door
+from serving.access.door import Door, open_door
+from serving.admin import AdminPort, AdminServicer
 from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
@@ -31,10 +33,14 @@ from serving.pseudonyms import Pseudonyms
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
+from serving.report import Reporter
 from serving.restore import restore_items, restore_state
 from serving.servicer import RankingServicer
 from serving.snapshots import Snapshots
 from serving.status import StatusInterceptor
+from serving.telemetry.calls import CallsInterceptor
+from serving.telemetry.telemetry import Telemetry
+from serving.watch import watch_model, watch_receipts, watch_state, watch_store, watch_writer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 
@@ -57,8 +63,12 @@ class RankingServer:
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
         self._data: DataDirectory | None = None
         self._receipts: ReceiptLog | None = None
-        self._intake = EventIntake(has_log=config.data is not None)
-        self._servicer = RankingServicer(self._executor, self._intake)
+        self.telemetry = Telemetry(config)
+        self._reporter = Reporter(self.telemetry, config.registry)
+        self._admin = AdminPort(AdminServicer(self._reporter.report), self.telemetry.calls)
+        self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
+        self._servicer = RankingServicer(self._executor, self._intake, self.telemetry)
+        self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None
         # What learns in the model's place, where servers share a state.
@@ -74,7 +84,12 @@ class RankingServer:
         door = open_door(self._config)
         self._servicer.pseudonyms = Pseudonyms.read(self._config.log_key)
         self._server = aio.server(
-            interceptors=[door.interceptor, StatusInterceptor(SERVICE)],
+            # Counted first, so that those who are refused are counted too.
+            interceptors=[
+                CallsInterceptor(self.telemetry.calls, SERVICE),
+                door.interceptor,
+                StatusInterceptor(SERVICE),
+            ],
             options=[
                 ("grpc.max_receive_message_length", self._config.max_message_bytes),
                 # A second server on the port shall fail, not silently take half of the requests.
@@ -98,16 +113,22 @@ class RankingServer:
                 f"cannot listen on {host}:{self._config.port}; free the port, or choose another host or port"
             ) from error
         self.address = f"{host}:{port}"
+        try:
+            await self._open_for_operators(door)
+        except ConfigError:
+            self.telemetry.close()
+            self._close_data()
+            raise
         await self._server.start()
-        _log.info("loading", address=self.address)
+        _log.info("loading", address=self.address, metrics=self.metrics_address, admin=self.admin_address)
 
     async def load(self) -> None:
         """Load the model, warm it up and say SERVING; raises what the loader raises."""
+        began = time.perf_counter()
         self._loading = self._executor.submit(self._load_warm)
         model = await asyncio.wrap_future(self._loading)
+        self._watch(model, load_s=time.perf_counter() - began)
         self._servicer.model = model
-        if self._data is not None:
-            self._intake.writer = EventWriter(self._data.event_log, self._learn or model.learn)
         if self._snapshots is not None:
             self._snapshots.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
@@ -123,6 +144,7 @@ class RankingServer:
         grace_s = self._config.grace_s
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
         await self._server.stop(_FAREWELL_S)
+        await self._admin.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         if (model := self._servicer.model) is not None:
             await asyncio.to_thread(model.close)
@@ -130,6 +152,7 @@ class RankingServer:
                 await asyncio.to_thread(self._snapshots.close, last=not self.computing)
         if not self.computing:
             self._close_data()
+        await asyncio.to_thread(self.telemetry.close)
         return drained
 
     async def run(self) -> bool:
@@ -159,6 +182,31 @@ class RankingServer:
         loading = self._loading is not None and not self._loading.done()
         return self._servicer.busy or self._intake.busy or loading
 
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are served, "" if nowhere."""
+        return self.telemetry.metrics_address
+
+    @property
+    def admin_address(self) -> str:
+        """Where operators can ask for the status, "" if nowhere."""
+        return self._admin.address
+
+    async def _open_for_operators(self, door: Door) -> None:
+        self.telemetry.open()
+        if self._config.admin_port is not None:
+            await self._admin.open(self._config.admin_port, door)
+
+    def _watch(self, model: Model, *, load_s: float) -> None:
+        """Show the model's figures from now on, and take events for it."""
+        self._reporter.model = model
+        watch_model(self.telemetry, model, load_s=load_s)
+        log = None if self._data is None else self._data.event_log
+        committed = watch_state(self.telemetry, model, log)
+        if log is not None:
+            self._intake.writer = EventWriter(log, self._learn or model.learn, committed=committed)
+            watch_writer(self.telemetry, self._intake.writer)
+
     def _load_warm(self) -> Model:
         model = self._load_model(self._config.registry)
         warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
@@ -168,6 +216,7 @@ class RankingServer:
                 from serving.shared_learning import share  # noqa: PLC0415 - it loads the model libraries
 
                 self._learn = share(model, self._config, self._data.event_log)
+                watch_store(self.telemetry, self._learn)
                 known = model.state_versions.get(self._data.event_log.name, 0)
                 run = Run(bundle_id=model.bundle_id, snapshot=known, events=known, items=self._data.item_log.sequence)
             else:
@@ -184,6 +233,7 @@ class RankingServer:
             self._receipts = ReceiptLog(data.receipts, most=config.most_receipts, most_bytes=config.receipt_bytes)
             self._receipts.begin(run)
             self._servicer.receipts = ReceiptWriter(self._receipts, config.receipts)
+            watch_receipts(self.telemetry, self._servicer.receipts)
 
     def _close_data(self) -> None:
         if self._servicer.receipts is not None and self._receipts is not None:

@@ -24,6 +24,8 @@ from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms
 from serving.receipt_writer import ReceiptWriter
+from serving.telemetry.drift_watch import DriftWatch
+from serving.telemetry.telemetry import Telemetry
 
 T = TypeVar("T")
 Changes = TypeVar("Changes", bound=Sized)
@@ -35,11 +37,13 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
 
     ``item_log`` takes every change of the model's items; where it is None, none can be made. ``receipts`` takes what
-    some rankings were made of. The log names requests by ``pseudonyms`` where a caller named them.
+    some rankings were made of, ``telemetry`` is told each. The log names requests by ``pseudonyms`` where callers named
+    them.
     """
 
-    def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake) -> None:
+    def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake, telemetry: Telemetry) -> None:
         self.model: Model | None = None
+        self._telemetry = telemetry
         self._intake = intake
         self.item_log: ItemLog | None = None
         self.receipts: ReceiptWriter | None = None
@@ -55,6 +59,11 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         """Whether something is still being computed, or waits to be, even if its caller has gone."""
         return bool(self._jobs)
 
+    @property
+    def waiting(self) -> int:
+        """How much waits for a thread."""
+        return sum(not job.running() for job in list(self._jobs))
+
     async def drain(self, grace_s: float) -> bool:
         """Refuse new requests and finish the accepted ones; False if some were told to go elsewhere after the grace."""
         self._stopping = True
@@ -69,17 +78,20 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
 
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: ARG002, N802 - gRPC's name
         """Order the candidates."""
+        began = time.perf_counter()
         model = self._loaded()
         per_item = reasons_wanted(request)
         now_us = time.time_ns() // 1_000
         asked = request_from_wire(request, now_us=now_us)
         named = self.pseudonyms.of(request.request_id) if request.request_id else asked.request_id
         bind_contextvars(request_id=named, bundle_id=model.bundle_id, n=len(asked.candidates))
-        rank = partial(_rank, model, receipts=self.receipts, now_us=now_us)
+        rank = partial(_rank, model, receipts=self.receipts, sampler=self._telemetry.sampler, now_us=now_us)
         ranking, reasons = await self._computed(
             partial(_answer, rank, model, asked, explain=per_item > 0, submitted=time.perf_counter())
         )
-        return ranking_to_wire(ranking, reasons, per_item=per_item)
+        answer = ranking_to_wire(ranking, reasons, per_item=per_item)
+        self._telemetry.ranked(ranking, candidates=len(asked.candidates), seconds=time.perf_counter() - began)
+        return answer
 
     async def RecordEvents(  # noqa: N802 - gRPC's name
         self,
@@ -168,12 +180,19 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         return self.model
 
 
-def _rank(model: Model, request: RankRequest, *, receipts: ReceiptWriter | None, now_us: int) -> Ranking:
-    """Rank, and leave a receipt where this request is to have one."""
-    if receipts is None or not receipts.wants(request.request_id):
+def _rank(
+    model: Model, request: RankRequest, *, receipts: ReceiptWriter | None, sampler: DriftWatch | None, now_us: int
+) -> Ranking:
+    """Rank, and leave a receipt or a sample where this request is to have one."""
+    kept = receipts is not None and receipts.wants(request.request_id)
+    sampled = sampler is not None and sampler.wants(request.request_id)
+    if not (kept or sampled):
         return model.rank(request)
     ranking, receipt = model.rank_with_receipt(request, now_us=now_us)
-    receipts.offer(receipt)
+    if receipts is not None and kept:
+        receipts.offer(receipt)
+    if sampler is not None and sampled:
+        sampler.offer(receipt.table)
     return ranking
 
 

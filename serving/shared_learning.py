@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from recsys.errors import ConfigError
 from recsys.events import Logged
@@ -27,6 +27,16 @@ class SharedLearning:
             self.catch_up()
         else:
             self._pipeline.learn(told)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the store may lack events of this server's log."""
+        return self._state.behind
+
+    @property
+    def missed(self) -> Mapping[str, int]:
+        """How often the store did not answer a ranking, by reason."""
+        return self._state.missed
 
     def catch_up(self) -> bool:
         """Tell the store everything of the log that it lacks; False where it is away."""

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recsys.cli import ask, bundles, data, demo, events, learn, receipts, scoring, service
+from recsys.cli import ask, bundles, data, demo, events, learn, receipts, scoring, service, status
 from recsys.cli.console import fail
 from recsys.errors import RecsysError
 
@@ -33,6 +33,7 @@ app.command("replay")(receipts.replay)
 app.command("audit")(receipts.audit)
 app.command("score")(scoring.score)
 app.command("pseudonym")(service.pseudonym)
+app.command("status")(status.status)
 app.command("doctor")(service.doctor)
 
 

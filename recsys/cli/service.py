@@ -27,6 +27,12 @@ def serve(
     store: Annotated[
         str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did  [default: none]")
     ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Where Prometheus finds /metrics, usually 9464  [default: not served]")
+    ] = None,
+    admin_port: Annotated[
+        int | None, typer.Option(help="Where `recsys status` may ask, usually 50052  [default: nowhere]")
+    ] = None,
     reflection: Annotated[
         bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: in development]")
     ] = None,
@@ -44,6 +50,7 @@ def serve(
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
         "threads": threads, "grace_s": grace, "store": store, "reflection": reflection,
         "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
+        "metrics_port": metrics_port, "admin_port": admin_port,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
     # A bundle by itself holds nothing but its files, so nothing is put into it.

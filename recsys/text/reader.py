@@ -29,13 +29,14 @@ class TextReader:
     """Gives the rows of a catalog their vectors, and texts that come with a request theirs.
 
     A text is encoded only where neither another row nor the store has its vector, apart from all others, so that
-    its vector does not depend on its neighbours. ``encoded`` counts those, for each of which the encoder ran once.
+    its vector does not depend on its neighbours. ``encoded`` counts those, for each of which the encoder ran once, and
+    ``found`` the others.
 
     The thread lives while something is pending. What it cannot read it logs, and tries again, later and later.
     """
 
     def __init__(self, text: TextModel, catalog: Catalog, vectors: LiveVectors, scope: bytes) -> None:
-        self.encoded = 0
+        self.encoded = self.found = 0
         self._text, self._catalog, self._vectors = text, catalog, vectors
         self._scope = scope
         self._store: VectorStore | None = None
@@ -54,6 +55,10 @@ class TextReader:
         with self._changing:
             return len(self._waiting) + len(self._at_work)
 
+    def lookups(self) -> tuple[int, int]:
+        """Return how many texts had their vector already when it was looked up, and how many had to be encoded."""
+        return self.found, self.encoded
+
     def keep(self, path: Path) -> None:
         """Look in a file of vectors first from now on, and keep there what had to be encoded.
 
@@ -66,6 +71,7 @@ class TextReader:
         """Return the vectors of texts [n] that came with a request."""
         keys = self._keys(texts)
         places, found = self._stored(keys)
+        self._count(found=len(places))
         if len(places) == len(texts):
             return found
         missing = np.setdiff1d(np.arange(len(texts)), places)
@@ -87,6 +93,7 @@ class TextReader:
         """Give new rows [n] the vectors of texts that are known already; returns the rows of the others."""
         keys = self._keys(self._catalog.texts(rows.tolist()))
         places, found = self._known(keys)
+        self._count(found=len(places))
         self._vectors.put(rows[places], found)
         waiting = np.setdiff1d(np.arange(len(rows)), places)
         for place in waiting:
@@ -170,6 +177,7 @@ class TextReader:
         texts = self._catalog.texts([row])
         keys = self._keys(texts)
         places, found = self._known(keys)
+        self._count(found=len(places))
         if not places:
             found = self._encode(texts)
         self._vectors.put(np.array([row]), found)
@@ -178,9 +186,13 @@ class TextReader:
 
     def _encode(self, texts: Sequence[ItemText]) -> Vectors:
         vectors = self._text.encode(texts)
-        with self._counting:
-            self.encoded += len(texts)
+        self._count(encoded=len(texts))
         return vectors
+
+    def _count(self, *, found: int = 0, encoded: int = 0) -> None:
+        with self._counting:
+            self.found += found
+            self.encoded += encoded
 
     def _keys(self, texts: Sequence[ItemText]) -> list[bytes]:
         return [text_key(self._scope, self._text.tokenizer.fields(text)) for text in texts]

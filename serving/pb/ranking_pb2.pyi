@@ -30,6 +30,13 @@ class RejectionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECTION_REASON_TOO_LATE: _ClassVar[RejectionReason]
     REJECTION_REASON_FUTURE: _ClassVar[RejectionReason]
     REJECTION_REASON_CONFLICT: _ClassVar[RejectionReason]
+
+class StoreState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STORE_STATE_UNSPECIFIED: _ClassVar[StoreState]
+    STORE_STATE_OWN: _ClassVar[StoreState]
+    STORE_STATE_UP_TO_DATE: _ClassVar[StoreState]
+    STORE_STATE_BEHIND: _ClassVar[StoreState]
 ACTION_UNSPECIFIED: Action
 ACTION_CLICK: Action
 ACTION_SKIP: Action
@@ -45,6 +52,10 @@ REJECTION_REASON_MALFORMED: RejectionReason
 REJECTION_REASON_TOO_LATE: RejectionReason
 REJECTION_REASON_FUTURE: RejectionReason
 REJECTION_REASON_CONFLICT: RejectionReason
+STORE_STATE_UNSPECIFIED: StoreState
+STORE_STATE_OWN: StoreState
+STORE_STATE_UP_TO_DATE: StoreState
+STORE_STATE_BEHIND: StoreState
 
 class ItemText(_message.Message):
     __slots__ = ("title", "description", "category", "tags")
@@ -353,3 +364,75 @@ class GetModelInfoResponse(_message.Message):
     providers: _containers.RepeatedScalarFieldContainer[str]
     code_version: str
     def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., feature_names: _Optional[_Iterable[str]] = ..., text_model_fingerprint: _Optional[str] = ..., history_length: _Optional[int] = ..., providers: _Optional[_Iterable[str]] = ..., code_version: _Optional[str] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes")
+    class StateVersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DegradedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_US_FIELD_NUMBER: _ClassVar[int]
+    CODE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STATE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    STATE_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_LOG_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    created_us: int
+    code_version: str
+    current_bundle_id: str
+    previous_bundle_id: str
+    uptime_seconds: float
+    load_seconds: float
+    state_versions: _containers.ScalarMap[str, int]
+    state_age_seconds: float
+    event_log_sequence: int
+    store: StoreState
+    in_flight: int
+    queue_length: int
+    methods: _containers.RepeatedCompositeFieldContainer[MethodStatus]
+    degraded: _containers.ScalarMap[str, int]
+    pending_texts: int
+    memory_bytes: int
+    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class MethodStatus(_message.Message):
+    __slots__ = ("method", "calls", "failed", "refused", "p50_seconds", "p99_seconds")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    P50_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    P99_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    calls: int
+    failed: int
+    refused: int
+    p50_seconds: float
+    p99_seconds: float
+    def __init__(self, method: _Optional[str] = ..., calls: _Optional[int] = ..., failed: _Optional[int] = ..., refused: _Optional[int] = ..., p50_seconds: _Optional[float] = ..., p99_seconds: _Optional[float] = ...) -> None: ...

@@ -321,3 +321,82 @@ class RankingService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class AdminServiceStub(object):
+    """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
+    for.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetStatus = channel.unary_unary(
+                '/recsys.v1.AdminService/GetStatus',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
+
+
+class AdminServiceServicer(object):
+    """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
+    for.
+    """
+
+    def GetStatus(self, request, context):
+        """Says how the server is doing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.GetStatusRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.GetStatusResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'recsys.v1.AdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('recsys.v1.AdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class AdminService(object):
+    """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
+    for.
+    """
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/GetStatus',
+            serving_dot_pb_dot_ranking__pb2.GetStatusRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

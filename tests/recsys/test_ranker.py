@@ -41,6 +41,14 @@ def test_contributions_add_up_to_the_score(ranker_text: bytes) -> None:
     assert ranker.contributions(TABLE).shape == (3, 4)
 
 
+def test_the_columns_that_gained_most_come_first(ranker_text: bytes) -> None:
+    ranker = Ranker.from_text(ranker_text)
+    gains = dict(zip(ranker.names, ranker._booster.feature_importance("gain"), strict=True))
+
+    assert sorted(ranker.strongest) == ["a", "b", "c"]
+    assert [gains[name] for name in ranker.strongest] == sorted(gains.values(), reverse=True)
+
+
 def test_no_rows_have_no_scores(ranker_text: bytes) -> None:
     ranker = Ranker.from_text(ranker_text)
 

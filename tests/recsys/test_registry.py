@@ -480,16 +480,16 @@ first = registry.publish(seed.files, draft)
 outcomes, step = [], 0
 while True:
     step += 1
-    if len(registry._promoted()) < 2:
+    if len(registry.promoted()) < 2:
         publish()
-    before = registry._promoted()
+    before = registry.promoted()
 
     def die_at_step():
         armed.append(step)
         publish() if sys.argv[3] == "publish" else registry.rollback()
 
     _, status = os.waitpid(fork(die_at_step), 0)
-    after = registry._promoted()
+    after = registry.promoted()
     read_bundle(registry.path(registry.current()))
     outcomes.append("same" if after == before else "back" if after == before[:-1] else
                     "new" if after[:-1] == before else "wrong")

@@ -37,6 +37,9 @@ class Running:
     model: Any
     jobs: Mapping[Any, Any]
     servicer: Any
+    metrics: str
+    admin: str
+    telemetry: Any
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +66,15 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
     server = RankingServer(config, lambda _: model)
     wait(server.start())
     wait(server.load())
-    yield Running(server.address, model, server._servicer._jobs, server._servicer)
+    yield Running(
+        server.address,
+        model,
+        server._servicer._jobs,
+        server._servicer,
+        server.metrics_address,
+        server.admin_address,
+        server.telemetry,
+    )
     assert wait(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
@@ -71,8 +82,8 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def served() -> Any:
-    """Return what serves a model while a ``with`` block runs."""
+def serve() -> Any:
+    """``server_of``, for the tests of folders below."""
     return server_of
 
 

@@ -157,6 +157,13 @@ class LengthModel:
     def pending_texts(self) -> int:
         return len(self._unread())
 
+    def text_lookups(self) -> tuple[int, int]:
+        return 0, 0
+
+    @property
+    def strongest_features(self) -> tuple[str, ...]:
+        return self.manifest.ranker_columns[::-1]
+
     def upsert(self, items: pl.DataFrame, record: Callable[[pl.DataFrame], object] | None = None) -> int:
         with self._changing:
             changes = self.catalog.changes(items)

@@ -62,6 +62,15 @@ def test_events_are_numbered_from_one_and_told_as_they_are(log: EventLog) -> Non
     assert everything(log) == appended.told
 
 
+def test_the_log_knows_when_its_newest_event_happened(log: EventLog) -> None:
+    assert log.newest_us == 0
+    now_us = 1_700_000_000_000_000
+    for number, ts in enumerate((now_us, now_us - 5)):
+        log.append([Interaction(event_id=f"e-{number}", user_id="u", item_id="i", type="cart", ts=ts)], now_us=now_us)
+
+    assert log.newest_us == now_us - 5
+
+
 def test_an_event_sent_again_is_counted_once_even_within_one_batch_and_after_the_late_window(log: EventLog) -> None:
     event = shown("e1", "r", "a")
     first = log.append([event, event], now_us=NOW)

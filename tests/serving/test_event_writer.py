@@ -99,6 +99,18 @@ def test_the_future_is_done_only_when_the_state_has_learned(started: Callable[..
     assert len(pupil.batches) == 1
 
 
+def test_each_commit_is_told_with_its_size_and_its_seconds(log: EventLog, pupil: Pupil) -> None:
+    told: list[tuple[int, float, float]] = []
+    writer = EventWriter(log, pupil, committed=lambda *figures: told.append(figures))
+    writer.submit([done("a"), done("b")]).result(30)
+    assert writer.waiting == 0
+    writer.close()
+
+    ((events, commit_s, learn_s),) = told
+    assert events == 2
+    assert commit_s > 0 < learn_s
+
+
 def test_a_transaction_takes_no_more_than_its_share(started: Callable[..., EventWriter], pupil: Pupil) -> None:
     writer = started(per_commit=4)
     with pupil.held_up(writer):

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from recsys.events import Impression
@@ -110,8 +111,14 @@ def test_without_news_nothing_is_written(tiny_bundle: Path, data: DataDirectory)
 
 
 def test_a_disk_that_refuses_is_logged_and_tried_again(
-    model: RankingPipeline, data: DataDirectory, happen: Callable[[int], None], tiny_bundle: Path
+    model: RankingPipeline,
+    data: DataDirectory,
+    happen: Callable[[int], None],
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A logger that was used while a whole server ran in this process writes to that server's log for ever.
+    monkeypatch.setattr("serving.snapshots._log", structlog.get_logger())
     model.follow(data.event_log.name, 0)
     in_the_way = data.snapshot(model.bundle_id)
     in_the_way.mkdir()

@@ -36,8 +36,12 @@ def test_everything_in_the_proto_is_commented(tmp_path: Path) -> None:
         for f, field in enumerate(message.field)
     }
     expected |= {message.name: (4, m) for m, message in enumerate(file.message_type)}
-    expected |= {value.name: (5, 0, 2, v) for v, value in enumerate(file.enum_type[0].value)}
-    expected |= {method.name: (6, 0, 2, r) for r, method in enumerate(file.service[0].method)}
+    expected |= {
+        value.name: (5, e, 2, v) for e, enum in enumerate(file.enum_type) for v, value in enumerate(enum.value)
+    }
+    expected |= {
+        method.name: (6, s, 2, r) for s, service in enumerate(file.service) for r, method in enumerate(service.method)
+    }
     assert [name for name, path in expected.items() if path not in commented] == []
     assert len(expected) > 40
 

@@ -140,6 +140,7 @@ class Guarded:
     issuer: Issuer
     files: Mapping[str, Path]
     model: Any
+    admin: str = ""
 
     def channel(self, client: Pair | None = None) -> grpc.Channel:
         own = (None, None) if client is None else (client.key, client.certificate)
@@ -174,7 +175,7 @@ def issuer() -> Issuer:
 
 @pytest.fixture(scope="session")
 def serve_guarded(
-    length_model: Any, served: Any, authority: Authority, issuer: Issuer
+    length_model: Any, serve: Any, authority: Authority, issuer: Issuer
 ) -> Callable[..., AbstractContextManager[Guarded]]:
     """Return what serves in production mode from files in a folder: by tokens, by certificates, or by both."""
     from contextlib import contextmanager
@@ -182,7 +183,7 @@ def serve_guarded(
     from serving.config import ServerConfig
 
     @contextmanager
-    def serve(folder: Path, *, tokens: bool = True, certificates: bool = False, **more: Any) -> Iterator[Guarded]:
+    def guarded(folder: Path, *, tokens: bool = True, certificates: bool = False, **more: Any) -> Iterator[Guarded]:
         certificate, key = authority.signs_server().write(folder, "server")
         files = {"tls_certificate": certificate, "tls_key": key}
         said: dict[str, Any] = {}
@@ -197,10 +198,10 @@ def serve_guarded(
         config = ServerConfig(
             registry=Path("unused"), port=0, threads=2, mode="production", data=folder / "live", **said, **files, **more
         )
-        with served(length_model.LengthModel(), config) as running:
-            yield Guarded(running.address, authority, issuer, files, running.model)
+        with serve(length_model.LengthModel(), config) as running:
+            yield Guarded(running.address, authority, issuer, files, running.model, running.admin)
 
-    return serve
+    return guarded
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,113 @@
+"""`recsys status`: how a running server is doing."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from recsys.cli.console import console, write_json
+from recsys.cli.data import JsonOption
+
+if TYPE_CHECKING:
+    from serving.report import ServerReport
+
+_EVERY_S = 2.0
+
+
+def status(
+    address: Annotated[str, typer.Argument(help="Where the server listens for operators.")] = "127.0.0.1:50052",
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again every two seconds, until Ctrl-C.")] = False,
+    ca: Annotated[Path | None, typer.Option(help="Who signed the server's certificate, PEM  [default: no TLS]")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Your own certificate, PEM  [default: none]")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with a token of role admin  [default: none]")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Say how a running server is doing; it has to be started with --admin-port."""
+    from serving.admin_client import AdminClient  # noqa: PLC0415
+    from serving.channel import Credentials  # noqa: PLC0415
+
+    secure = ca is not None or certificate is not None
+    credentials = Credentials(ca=ca, certificate=certificate, key=key) if secure else None
+    token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
+    with AdminClient(address, credentials=credentials, token=token) as client:
+        report = client.status()
+        if watch:
+            report = _watch(client.status, report)
+        else:
+            console.print(_shown(report))
+    write_json(json_file, _plain(asdict(report)))
+
+
+def _watch(ask: Any, report: ServerReport) -> ServerReport:
+    """Show report after report; returns the last one."""
+    with Live(_shown(report), console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(_EVERY_S)
+                report = ask()
+                live.update(_shown(report), refresh=True)
+        except KeyboardInterrupt:
+            return report
+
+
+def _shown(report: ServerReport) -> Group:
+    """Lay a report out: the server, then its methods."""
+    facts = Table(show_header=False, box=None)
+    for name, value in _facts(report).items():
+        facts.add_row(name, value)
+    calls = Table("method", box=None)
+    for heading in ("calls, 5 min", "failed", "refused", "p50", "p99"):
+        calls.add_column(heading, justify="right")
+    for each in report.methods:
+        share = each.failed / each.calls if each.calls else 0.0
+        failed = f"[red]{share:.2%}[/]" if each.failed else "0"
+        calls.add_row(each.method, f"{each.calls:,}", failed, f"{each.refused:,}", _ms(each.p50_s), _ms(each.p99_s))
+    return Group(facts, calls) if report.methods else Group(facts)
+
+
+def _facts(report: ServerReport) -> dict[str, str]:
+    versions = "  ".join(f"{log}: {sequence:,}" for log, sequence in report.state_versions.items())
+    degraded = "  ".join(f"{reason}: {count:,}" for reason, count in report.degraded.items())
+    loaded = f"[dim]code {report.code_version}, loaded in {report.load_s:.1f} s[/]"
+    promoted = f"  [yellow]{report.current_bundle_id} is promoted, and not served[/]"
+    return {
+        "bundle": (report.bundle_id or "[yellow]loading[/]")
+        + (promoted if report.current_bundle_id not in ("", report.bundle_id) else ""),
+        "previous": report.previous_bundle_id or "none",
+        "running for": f"{_duration(report.uptime_s)}  {loaded}",
+        "state": f"{_duration(report.state_age_s)} old, {report.store.replace('_', ' ')}  [dim]{versions}[/]",
+        "event log": f"{report.event_log_sequence:,}",
+        "in flight": f"{report.in_flight:,}, of which {report.queue_length:,} wait",
+        "pending texts": f"{report.pending_texts:,}",
+        "degraded": degraded or "none",
+        "memory": f"{report.memory_bytes / 2**20:,.0f} MiB",
+    }
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _ms(seconds: float) -> str:
+    return "" if math.isnan(seconds) else f"{seconds * 1e3:.1f} ms"
+
+
+def _plain(value: Any) -> Any:
+    """Put null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,80 @@
+"""Reports of a server to wire messages, and back."""
+
+from __future__ import annotations
+
+from serving.pb import ranking_pb2 as pb
+from serving.report import ServerReport, Store
+from serving.telemetry.recent import RecentCalls
+
+_STORES: dict[Store, pb.StoreState] = {
+    Store.OWN: pb.STORE_STATE_OWN,
+    Store.UP_TO_DATE: pb.STORE_STATE_UP_TO_DATE,
+    Store.BEHIND: pb.STORE_STATE_BEHIND,
+}
+_NAMED = {number: store for store, number in _STORES.items()}
+
+
+def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
+    """Write a report."""
+    return pb.GetStatusResponse(
+        bundle_id=report.bundle_id,
+        created_us=report.created_us,
+        code_version=report.code_version,
+        current_bundle_id=report.current_bundle_id,
+        previous_bundle_id=report.previous_bundle_id,
+        uptime_seconds=report.uptime_s,
+        load_seconds=report.load_s,
+        state_versions=report.state_versions,
+        state_age_seconds=report.state_age_s,
+        event_log_sequence=report.event_log_sequence,
+        store=_STORES[report.store],
+        in_flight=report.in_flight,
+        queue_length=report.queue_length,
+        methods=[
+            pb.MethodStatus(
+                method=each.method,
+                calls=each.calls,
+                failed=each.failed,
+                refused=each.refused,
+                p50_seconds=each.p50_s,
+                p99_seconds=each.p99_s,
+            )
+            for each in report.methods
+        ],
+        degraded=report.degraded,
+        pending_texts=report.pending_texts,
+        memory_bytes=report.memory_bytes,
+    )
+
+
+def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
+    """Read a report."""
+    return ServerReport(
+        bundle_id=message.bundle_id,
+        created_us=message.created_us,
+        code_version=message.code_version,
+        current_bundle_id=message.current_bundle_id,
+        previous_bundle_id=message.previous_bundle_id,
+        uptime_s=message.uptime_seconds,
+        load_s=message.load_seconds,
+        state_versions=dict(message.state_versions),
+        state_age_s=message.state_age_seconds,
+        event_log_sequence=message.event_log_sequence,
+        store=_NAMED[message.store],
+        in_flight=message.in_flight,
+        queue_length=message.queue_length,
+        methods=tuple(
+            RecentCalls(
+                method=each.method,
+                calls=each.calls,
+                failed=each.failed,
+                refused=each.refused,
+                p50_s=each.p50_seconds,
+                p99_s=each.p99_seconds,
+            )
+            for each in message.methods
+        ),
+        degraded=dict(message.degraded),
+        pending_texts=message.pending_texts,
+        memory_bytes=message.memory_bytes,
+    )
