@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import BundleError
+from recsys.forest import Forest, NotForThis
 
 # Scores are cut to this grid, far below any difference that means something and far above the noise of float sums.
 GRID = 1e-9
@@ -27,8 +28,9 @@ _NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf|nan)", re.ASCII)
 class Ranker:
     """Scores rows of a feature table; higher is better, within one list only."""
 
-    def __init__(self, booster: lgb.Booster) -> None:
+    def __init__(self, booster: lgb.Booster, forest: Forest | None = None) -> None:
         self._booster = booster
+        self._forest = forest
         self.names: tuple[str, ...] = tuple(booster.feature_name())
 
     @classmethod
@@ -40,9 +42,13 @@ class Ranker:
         """
         check_model_text(model)
         try:
-            return cls(lgb.Booster(model_str=model.decode()))
+            booster = lgb.Booster(model_str=model.decode())
         except lgb.basic.LightGBMError as error:
             raise BundleError("LightGBM refuses the ranker's model; train and publish the bundle again") from error
+        try:
+            return cls(booster, Forest.from_text(model.decode()))
+        except NotForThis:
+            return cls(booster)
 
     @property
     def strongest(self) -> tuple[str, ...]:
@@ -63,7 +69,10 @@ class Ranker:
         self._check(table)
         if not len(table):
             return np.empty(0)
-        scores = np.asarray(self._booster.predict(table, raw_score=True, num_threads=threads), np.float64)
+        if self._forest is not None and threads == 1:
+            scores = self._forest.score(table)
+        else:
+            scores = np.asarray(self._booster.predict(table, raw_score=True, num_threads=threads), np.float64)
         if not np.isfinite(scores).all():
             raise BundleError("the ranker gives scores that are not finite; roll back, then train again")
         return np.round(scores / GRID) * GRID
