@@ -4,13 +4,16 @@ from serving.client.asked import Asked, Explanation, ask
 from serving.client.asynchronous import AsyncRankingClient
 from serving.client.blocking import RankingClient
 from serving.client.ended import ServiceError
+from serving.client.fallback import SHOWN_ORDER, Fallback
 from serving.client.hedge_delay import P95
 
 __all__ = [
     "P95",
+    "SHOWN_ORDER",
     "Asked",
     "AsyncRankingClient",
     "Explanation",
+    "Fallback",
     "RankingClient",
     "ServiceError",
     "ask",

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from recsys.errors import RecsysError
 from recsys.schema import Candidate, Ranking, RankRequest
 from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named
 from serving.client.blocking import DEADLINE_S
 from serving.client.channel import open_aio_channel
 from serving.client.dispatch import TRIES, Dispatch
 from serving.client.event_calls import AsyncEventCalls
+from serving.client.fallback import Fallback, instead
 from serving.client.hedge_delay import HedgeAfter
 from serving.client.item_calls import AsyncItemCalls
 from serving.client.lead import lead_async
@@ -31,10 +33,12 @@ class AsyncRankingClient(AsyncEventCalls, AsyncItemCalls):
         deadline_s: float = DEADLINE_S,
         tries: int = TRIES,
         hedge_after_s: HedgeAfter | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self._addresses = (address,) if isinstance(address, str) else tuple(address)
         self._dispatch = Dispatch(len(self._addresses), tries=tries, hedge_after_s=hedge_after_s)
         self._deadline_s = deadline_s
+        self._fallback = fallback
         self._channels = [open_aio_channel(each) for each in self._addresses]
         self._stubs = [pb_grpc.RankingServiceStub(channel) for channel in self._channels]
 
@@ -42,15 +46,21 @@ class AsyncRankingClient(AsyncEventCalls, AsyncItemCalls):
         self,
         user_id: str,
         candidates: Sequence[str | Candidate],
+        *,
+        fallback: Fallback | None = None,
         **asked: Unpack[Asked],
     ) -> Ranking:
         """Order the candidates, as ``RankingClient.rank``; cancelling the task cancels the request on the server."""
-        return await self.rank_request(ask(user_id, candidates, **asked))
+        return await self.rank_request(ask(user_id, candidates, **asked), fallback=fallback)
 
-    async def rank_request(self, request: RankRequest) -> Ranking:
+    async def rank_request(self, request: RankRequest, *, fallback: Fallback | None = None) -> Ranking:
         """Send a request that exists already."""
         request = named(request)
-        return ranking_from_wire(await self._call("Rank", request_to_wire(request), hedged=True))
+        message = request_to_wire(request)
+        try:
+            return ranking_from_wire(await self._call("Rank", message, hedged=True))
+        except RecsysError as error:
+            return instead(error, request, self._fallback if fallback is None else fallback)
 
     async def explain(
         self, user_id: str, candidates: Sequence[str | Candidate], *, reasons: int = 5, **asked: Unpack[Asked]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from recsys.errors import NotReady
+from recsys.errors import NotReady, RecsysError
 from recsys.schema import Candidate, Ranking, RankRequest
 from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named
 from serving.client.channel import open_channel
 from serving.client.dispatch import TRIES, Dispatch
 from serving.client.event_calls import EventCalls
+from serving.client.fallback import Fallback, instead
 from serving.client.hedge_delay import HedgeAfter
 from serving.client.item_calls import ItemCalls
 from serving.client.lead import lead
@@ -31,7 +32,7 @@ class RankingClient(EventCalls, ItemCalls):
 
     Each call ends within ``deadline_s``, all of its tries and waits included: at most ``tries``, and in all at most a
     tenth more than calls. Where the first server has not answered a ranking after ``hedge_after_s`` (seconds, or
-    ``P95`` of late), a second one is asked too.
+    ``P95`` of late), a second one is asked too. ``fallback`` gives an order where none answers; ``SHOWN_ORDER`` is one.
 
     Raises:
         ConfigError: a setting is out of range, or needs a second address.
@@ -44,10 +45,12 @@ class RankingClient(EventCalls, ItemCalls):
         deadline_s: float = DEADLINE_S,
         tries: int = TRIES,
         hedge_after_s: HedgeAfter | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self._addresses = (address,) if isinstance(address, str) else tuple(address)
         self._dispatch = Dispatch(len(self._addresses), tries=tries, hedge_after_s=hedge_after_s)
         self._deadline_s = deadline_s
+        self._fallback = fallback
         self._channels = [open_channel(each) for each in self._addresses]
         self._stubs = [pb_grpc.RankingServiceStub(channel) for channel in self._channels]
 
@@ -55,26 +58,35 @@ class RankingClient(EventCalls, ItemCalls):
         self,
         user_id: str,
         candidates: Sequence[str | Candidate],
+        *,
+        fallback: Fallback | None = None,
         **asked: Unpack[Asked],
     ) -> Ranking:
         """Order the candidates by how likely the user is to click them.
+
+        With a ``fallback``, here or in the constructor, NotReady and ServiceError become its order, and the ranking's
+        ``degraded`` says ``recsys.schema.CLIENT_FALLBACK``.
 
         Raises:
             InvalidRequest: the request cannot be answered as asked.
             NotReady: nothing serves at the address, or not yet, or not any more.
             ServiceError: anything else.
         """
-        return self.rank_request(ask(user_id, candidates, **asked))
+        return self.rank_request(ask(user_id, candidates, **asked), fallback=fallback)
 
-    def rank_request(self, request: RankRequest) -> Ranking:
+    def rank_request(self, request: RankRequest, *, fallback: Fallback | None = None) -> Ranking:
         """Send a request that exists already; otherwise as ``rank``."""
         request = named(request)
-        return ranking_from_wire(self._call("Rank", request_to_wire(request), hedged=True))
+        message = request_to_wire(request)
+        try:
+            return ranking_from_wire(self._call("Rank", message, hedged=True))
+        except RecsysError as error:
+            return instead(error, request, self._fallback if fallback is None else fallback)
 
     def explain(
         self, user_id: str, candidates: Sequence[str | Candidate], *, reasons: int = 5, **asked: Unpack[Asked]
     ) -> Explanation:
-        """Rank, and say what moved each item; otherwise as ``rank``, without second servers."""
+        """Rank, and say what moved each item; otherwise as ``rank``, without second servers and fallback."""
         request = named(ask(user_id, candidates, **asked))
         return explanation_from_wire(self._call("Rank", request_to_wire(request, reasons_per_item=reasons)))
 
