@@ -137,7 +137,10 @@ class RankRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedItem:
-    """One place of the answer; ``score`` orders within this list only, ``click_probability`` is calibrated."""
+    """One place of the answer; ``score`` orders within this list only, ``click_probability`` is calibrated.
+
+    In a client's fallback the probability is NaN, because nobody computed one.
+    """
 
     item_id: str
     score: float
@@ -150,6 +153,8 @@ class RankedItem:
 
 # What an answer may have to do without: the shared state, so that nothing of what people did is known.
 NO_STATE = "no_state"
+# The service itself: the client gave an order of its own. Never on the wire.
+CLIENT_FALLBACK = "client_fallback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +162,8 @@ class Ranking:
     """The answer: items best first, which bundle said so, what was missing, and where the time went (seconds).
 
     ``items_without_text`` are candidates of the catalog whose text was not read yet.
-    ``degraded`` names what the answer had to do without (``NO_STATE``); ``state_versions`` says up to where it knows
-    each event log, by the log's name.
+    ``degraded`` names what the answer had to do without (``NO_STATE``, ``CLIENT_FALLBACK``); ``state_versions`` says up
+    to where it knows each event log, by the log's name. A client's fallback has an empty ``bundle_id``.
     """
 
     request_id: str

@@ -9,8 +9,8 @@ import grpc
 from grpc import StatusCode
 
 from recsys.errors import NotReady
-from serving.channel import Credentials, Token, open_channel
 from serving.client import ServiceError
+from serving.client.channel import Credentials, Token, open_channel
 from serving.convert_report import report_from_wire
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc

@@ -33,7 +33,7 @@ def status(
 ) -> None:
     """Say how a running server is doing; it has to be started with --admin-port."""
     from serving.admin_client import AdminClient  # noqa: PLC0415
-    from serving.channel import Credentials  # noqa: PLC0415
+    from serving.client import Credentials  # noqa: PLC0415
 
     secure = ca is not None or certificate is not None
     credentials = Credentials(ca=ca, certificate=certificate, key=key) if secure else None

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,13 @@ def recording(length_model: Any, tmp_path: Path) -> Iterator[Running]:
     config = ServerConfig(registry=Path("unused"), port=0, threads=1, data=tmp_path / "live")
     with server_of(length_model.LengthModel(), config) as running:
         yield running
+
+
+@pytest.fixture
+def another(length_model: Any) -> Callable[[], AbstractContextManager[Running]]:
+    """Start one more server of a LengthModel, and stop it when the block ends."""
+    config = ServerConfig(registry=Path("unused"), port=0, threads=1)
+    return lambda: server_of(length_model.LengthModel(), config)
 
 
 @pytest.fixture

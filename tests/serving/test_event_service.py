@@ -16,8 +16,8 @@ import pytest
 from recsys.errors import ConfigError, InvalidRequest, NotReady
 from recsys.events import Click, Event, Impression, Interaction, time_ordered_id
 from serving.client import AsyncRankingClient, RankingClient, ServiceError
+from serving.client.event_calls import CHUNK
 from serving.config import ServerConfig
-from serving.event_client import CHUNK
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.recorded import RejectionReason

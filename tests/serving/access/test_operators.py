@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from recsys.cli import app
 from recsys.errors import NotReady
 from serving.admin_client import AdminClient
-from serving.channel import Credentials
-from serving.client import ServiceError
+from serving.client import Credentials, ServiceError
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 from recsys.errors import InvalidRequest
 from recsys.events import Click, Impression
 from recsys.schema import Candidate, HistoryEntry, Item, ItemText
-from serving.channel import Credentials
-from serving.client import AsyncRankingClient, RankingClient, ServiceError
+from serving.client import AsyncRankingClient, Credentials, RankingClient, ServiceError
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ConfigError
-from serving.channel import Credentials
-from serving.client import AsyncRankingClient, RankingClient
+from serving.client import AsyncRankingClient, Credentials, RankingClient
 
 
 def test_a_token_is_not_sent_in_the_clear() -> None:

@@ -17,10 +17,9 @@ _MOST_BYTES = 1_000_000
 class _Calling(Protocol):
     """What the calls below need of a client."""
 
-    _deadline_s: float
-    _stub: Any
+    def _call(self, method: str, message: Any) -> Any: ...
 
-    def _call_within(self, deadline_s: float | None, method: Any, message: Any) -> Any: ...
+    def _call_once(self, method: str, message: Any, deadline_s: float | None) -> Any: ...
 
 
 class EventCalls:
@@ -37,19 +36,20 @@ class EventCalls:
             ServiceError: anything else.
         """
         request = recording_to_wire(events)
-        return recorded_from_wire(self._call_within(self._deadline_s, self._stub.RecordEvents, request))
+        return recorded_from_wire(self._call("RecordEvents", request))
 
     def stream(
         self: _Calling, events: Iterable[Event], *, chunk: int = CHUNK, deadline_s: float | None = None
     ) -> Recorded:
         """Record any number of events, ``chunk`` to a message; raises as ``record`` does.
 
-        The deadline is for the whole stream; there is none unless given. What ``events`` raises is raised here too,
+        The deadline is for the whole stream; there is none unless given. A stream is sent once: without an answer, send
+        its events again. What ``events`` raises is raised here too,
         after the events before it were recorded.
         """
         source = _Source(events)
         messages = stream_to_wire(source, chunk=chunk, most_bytes=_MOST_BYTES)
-        answer = self._call_within(deadline_s, self._stub.StreamEvents, messages)
+        answer = self._call_once("StreamEvents", messages, deadline_s)
         if source.error is not None:
             raise source.error
         return streamed_from_wire(answer)
@@ -61,14 +61,14 @@ class AsyncEventCalls:
     async def record(self: _Calling, events: Iterable[Event]) -> Recorded:
         """Record up to 10,000 events, as ``EventCalls.record``."""
         request = recording_to_wire(events)
-        return recorded_from_wire(await self._call_within(self._deadline_s, self._stub.RecordEvents, request))
+        return recorded_from_wire(await self._call("RecordEvents", request))
 
     async def stream(
         self: _Calling, events: AsyncIterable[Event], *, chunk: int = CHUNK, deadline_s: float | None = None
     ) -> Recorded:
         """Record any number of events, as ``EventCalls.stream``."""
         source = _AsyncSource(events, chunk)
-        answer = await self._call_within(deadline_s, self._stub.StreamEvents, aiter(source))
+        answer = await self._call_once("StreamEvents", aiter(source), deadline_s)
         if source.error is not None:
             raise source.error
         return streamed_from_wire(answer)

@@ -29,6 +29,15 @@ class Credentials:
             raise ConfigError("certificate and key go together; give both or none")
 
 
+_OPTIONS = (
+    # Channels to one address would share one connection, and so one of the processes that listen on its port.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A name may stand for several servers.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    # gRPC would leave a server that was away for long alone for two minutes more.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
 # A token, or what gives one for each call, from whichever thread.
 Token = str | Callable[[], str]
 
@@ -36,13 +45,17 @@ Token = str | Callable[[], str]
 def open_channel(address: str, credentials: Credentials | None, token: Token | None) -> grpc.Channel:
     """Open a channel; raises ConfigError where a file cannot be read, or a token would be sent in the clear."""
     secure = _channel_credentials(credentials, token)
-    return grpc.insecure_channel(address) if secure is None else grpc.secure_channel(address, secure)
+    if secure is None:
+        return grpc.insecure_channel(address, options=_OPTIONS)
+    return grpc.secure_channel(address, secure, options=_OPTIONS)
 
 
 def open_aio_channel(address: str, credentials: Credentials | None, token: Token | None) -> aio.Channel:
     """Open a channel for asyncio, as ``open_channel``."""
     secure = _channel_credentials(credentials, token)
-    return aio.insecure_channel(address) if secure is None else aio.secure_channel(address, secure)
+    if secure is None:
+        return aio.insecure_channel(address, options=_OPTIONS)
+    return aio.secure_channel(address, secure, options=_OPTIONS)
 
 
 class _Bearer(grpc.AuthMetadataPlugin):

@@ -11,9 +11,7 @@ from serving.info import Upserted
 
 
 class _Caller(Protocol):
-    _stub: Any
-
-    def _call(self, method: Any, message: Any) -> Any: ...
+    def _call(self, method: str, message: Any) -> Any: ...
 
 
 class ItemCalls:
@@ -27,11 +25,11 @@ class ItemCalls:
             NotReady: nothing serves at the address, or not yet, or not any more.
             ServiceError: anything else.
         """
-        return upserted_from_wire(self._call(self._stub.UpsertItems, items_to_wire(items)))
+        return upserted_from_wire(self._call("UpsertItems", items_to_wire(items)))
 
     def delete_items(self: _Caller, item_ids: Sequence[str]) -> int:
         """Take items out, at most 1,000, and count those that were there; otherwise as ``upsert_items``."""
-        return int(self._call(self._stub.DeleteItems, ids_to_wire(item_ids)).deleted)
+        return int(self._call("DeleteItems", ids_to_wire(item_ids)).deleted)
 
 
 class AsyncItemCalls:
@@ -39,8 +37,8 @@ class AsyncItemCalls:
 
     async def upsert_items(self: _Caller, items: Sequence[Item]) -> Upserted:
         """Add items, or replace what is known of them, as ``ItemCalls.upsert_items``."""
-        return upserted_from_wire(await self._call(self._stub.UpsertItems, items_to_wire(items)))
+        return upserted_from_wire(await self._call("UpsertItems", items_to_wire(items)))
 
     async def delete_items(self: _Caller, item_ids: Sequence[str]) -> int:
         """Take items out, as ``ItemCalls.delete_items``."""
-        return int((await self._call(self._stub.DeleteItems, ids_to_wire(item_ids))).deleted)
+        return int((await self._call("DeleteItems", ids_to_wire(item_ids))).deleted)
