@@ -33,7 +33,7 @@ class RankingClient(EventCalls, ItemCalls):
     Each call ends within ``deadline_s``, all of its tries and waits included: at most ``tries``, and in all at most a
     tenth more than calls. Where the first server has not answered a ranking after ``hedge_after_s`` (seconds, or
     ``P95`` of late), a second one is asked too. ``fallback`` gives an order where none answers; ``SHOWN_ORDER`` is one.
-    With ``credentials`` it calls by TLS, and then with a bearer ``token`` too, which may be a function asked at each call.
+    With ``credentials`` it calls by TLS, then with a bearer ``token`` too, which may be a function asked at each call.
 
     Raises:
         ConfigError: a setting is out of range, or needs a second address; credentials cannot be used.
