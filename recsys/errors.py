@@ -43,7 +43,15 @@ class NotRecorded(RecsysError):
 
 
 class Overloaded(RecsysError):
-    """More is waiting than the server takes on; send it again in a moment."""
+    """More is waiting than the server takes on; ``after_s`` says when to send it again, in seconds, None if unknown."""
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        self.after_s = after_s
+        super().__init__(message)
+
+
+class TooLate(RecsysError):
+    """The time that the caller allowed was over before there was an answer."""
 
 
 class Unauthenticated(RecsysError):

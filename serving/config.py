@@ -64,6 +64,16 @@ class ServerConfig(AccessSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     """How many rankings are computed at the same time; more than the machine has cores only makes each one slower."""
 
+    most_waiting: int = Field(default=64, ge=1)
+    """How many rankings wait for a thread at most; callers of priority prefetch may fill half of it, batch a quarter.
+    What comes beyond is refused at once, as is what could not be answered before its deadline."""
+
+    default_deadline_s: float = Field(default=2.0, gt=0, le=60)
+    """How long a ranking may take whose caller gives no deadline, in seconds."""
+
+    most_deadline_s: float = Field(default=10.0, gt=0, le=600)
+    """How long any ranking may take, in seconds."""
+
     grace_s: float = Field(default=10.0, ge=0, le=600)
     """How long a stopping server works on the requests that it has accepted, in seconds; their answers get one more
     second to leave. Keep it two seconds below the time after which your supervisor kills the process."""

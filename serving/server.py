@@ -19,6 +19,7 @@ from recsys.errors import ConfigError
 from recsys.events import Logged
 from serving.access.door import Door, open_door
 from serving.admin import AdminPort, AdminServicer
+from serving.admission import Admission
 from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
@@ -67,7 +68,13 @@ class RankingServer:
         self._reporter = Reporter(self.telemetry, config.registry)
         self._admin = AdminPort(AdminServicer(self._reporter.report), self.telemetry.calls)
         self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
-        self._servicer = RankingServicer(self._executor, self._intake, self.telemetry)
+        admission = Admission(
+            threads=config.threads,
+            most_waiting=config.most_waiting,
+            default_s=config.default_deadline_s,
+            most_s=config.most_deadline_s,
+        )
+        self._servicer = RankingServicer(self._executor, self._intake, self.telemetry, admission)
         self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None

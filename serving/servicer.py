@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 from structlog.contextvars import bind_contextvars
 
-from recsys.errors import NotReady
+from recsys.errors import NotReady, TooLate
 from recsys.schema import Ranking, RankRequest, Reason
+from serving.access.caller import current
+from serving.admission import Admission, Place
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
 from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
@@ -41,8 +43,11 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     them.
     """
 
-    def __init__(self, executor: ThreadPoolExecutor, intake: EventIntake, telemetry: Telemetry) -> None:
+    def __init__(
+        self, executor: ThreadPoolExecutor, intake: EventIntake, telemetry: Telemetry, admission: Admission
+    ) -> None:
         self.model: Model | None = None
+        self._admission = admission
         self._telemetry = telemetry
         self._intake = intake
         self.item_log: ItemLog | None = None
@@ -76,8 +81,17 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             answer.cancel()
         return not late
 
-    async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: ARG002, N802 - gRPC's name
-        """Order the candidates."""
+    async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: N802 - gRPC's name
+        """Order the candidates, in the time that is left, or refuse at once."""
+        left_s = self._admission.time_left(context.time_remaining())
+        with self._admission.admitted(len(request.candidates), left_s, current().priority) as place:
+            try:
+                async with asyncio.timeout(left_s):
+                    return await self._ranked(request, place)
+            except TimeoutError:
+                raise TooLate(f"no answer within {left_s:g} s; allow more time, or ask for less") from None
+
+    async def _ranked(self, request: pb.RankRequest, place: Place) -> pb.RankResponse:
         began = time.perf_counter()
         model = self._loaded()
         per_item = reasons_wanted(request)
@@ -87,8 +101,9 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         bind_contextvars(request_id=named, bundle_id=model.bundle_id, n=len(asked.candidates))
         rank = partial(_rank, model, receipts=self.receipts, sampler=self._telemetry.sampler, now_us=now_us)
         ranking, reasons = await self._computed(
-            partial(_answer, rank, model, asked, explain=per_item > 0, submitted=time.perf_counter())
+            partial(_answer, rank, model, asked, place, explain=per_item > 0, submitted=time.perf_counter())
         )
+        self._admission.took(place, sum(ranking.stage_seconds.values()) - ranking.stage_seconds["queue"])
         answer = ranking_to_wire(ranking, reasons, per_item=per_item)
         self._telemetry.ranked(ranking, candidates=len(asked.candidates), seconds=time.perf_counter() - began)
         return answer
@@ -197,9 +212,16 @@ def _rank(
 
 
 def _answer(
-    rank: Callable[[RankRequest], Ranking], model: Model, request: RankRequest, *, explain: bool, submitted: float
+    rank: Callable[[RankRequest], Ranking],
+    model: Model,
+    request: RankRequest,
+    place: Place,
+    *,
+    explain: bool,
+    submitted: float,
 ) -> tuple[Ranking, Mapping[str, tuple[Reason, ...]]]:
     """Rank, and explain if asked; adds the stages that only the server sees."""
+    place.begin()
     began = time.perf_counter()
     ranking = rank(request)
     stages = {"queue": began - submitted, **ranking.stage_seconds}

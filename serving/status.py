@@ -21,6 +21,7 @@ from recsys.errors import (
     Overloaded,
     PermissionDenied,
     RecsysError,
+    TooLate,
     Unauthenticated,
 )
 from serving.logging import frames_of
@@ -31,10 +32,14 @@ STATUS: dict[type[RecsysError], StatusCode] = {
     NotReady: StatusCode.UNAVAILABLE,
     NotRecorded: StatusCode.UNAVAILABLE,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    TooLate: StatusCode.DEADLINE_EXCEEDED,
     NoEventLog: StatusCode.FAILED_PRECONDITION,
     Unauthenticated: StatusCode.UNAUTHENTICATED,
     PermissionDenied: StatusCode.PERMISSION_DENIED,
 }
+
+# gRPC's name for the trailer by which a server says when to come back, in milliseconds.
+PUSHBACK = "grpc-retry-pushback-ms"
 
 _log = structlog.get_logger()
 
@@ -98,9 +103,16 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
             _log.error("call", code=code.name, ms=_ms_since(started), frames=frames_of(error))
         else:
             _log.warning("call", code=code.name, ms=_ms_since(started))
-        await context.abort(code, text)
+        await context.abort(code, text, _trailers(error))
     _log.info("call", code="OK", ms=_ms_since(started))
     return response
+
+
+def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:
+    """Tell a caller who was refused when to come back (gRPC's A6: retries)."""
+    if isinstance(error, Overloaded) and error.after_s is not None:
+        return ((PUSHBACK, str(round(1e3 * error.after_s))),)
+    return ()
 
 
 def _parse(handler: Any, data: bytes, limit: Limit | None) -> Any:

@@ -214,7 +214,9 @@ def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient)
 def test_a_request_that_a_caller_named_is_logged_by_its_pseudonym(client: RankingClient, running: Any) -> None:
     with capture_logs(processors=[merge_contextvars]) as lines:
         client.rank("u", ["a"], request_id="visit-7")
-        made = client.rank("u", ["a"]).request_id
+        with grpc.insecure_channel(running.address) as channel:
+            message = pb.RankRequest(user_id="u", candidates=[pb.Candidate(item_id="a")])
+            made = pb_grpc.RankingServiceStub(channel).Rank(message).request_id
 
     assert [line["request_id"] for line in lines] == [running.servicer.pseudonyms.of("visit-7"), made]
     assert "visit-7" not in str(lines)
