@@ -53,7 +53,7 @@ class Effort:
     scale: Scale
 
 
-FULL = Effort(receipts=10_000, calls=1_000, scale=Scale(items=20_000, lists=6_000, fitted_lists=600))
+FULL = Effort(receipts=10_200, calls=1_000, scale=Scale(items=20_000, lists=6_000, fitted_lists=600))
 QUICK = Effort(
     receipts=300, calls=200, scale=Scale(items=5_000, lists=2_000, users=120, fitted_lists=300, trees=100, leaves=31)
 )

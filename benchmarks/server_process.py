@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 
 @contextmanager
 def process(serve: Callable[..., Any], *given: Any) -> Iterator[str]:
@@ -38,4 +40,5 @@ def _run(serve: Callable[..., Any], given: tuple[Any, ...], pipe: Any, log: str)
     with Path(log).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    asyncio.run(serve(pipe, *given))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as ``recsys serve``
+        runner.run(serve(pipe, *given))

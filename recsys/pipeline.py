@@ -205,13 +205,13 @@ class RankingPipeline:
         """Write down what was learned, and up to where the event log is known; as ``follow``."""
         return self.own_state.to_bytes()
 
-    def recall(self, snapshot: bytes, log_name: str) -> int:
-        """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
+    def recall(self, snapshot: bytes, log_name: str, newest: int | None = None) -> int:
+        """Know what a snapshot says, and return up to where that is in the event log; 0 if it does not fit the log.
 
         Raises:
             BundleError: the snapshot is damaged, or of other features.
         """
-        return self.own_state.recall(snapshot, log_name)
+        return self.own_state.recall(snapshot, log_name, newest)
 
     @property
     def own_state(self) -> FeatureState:

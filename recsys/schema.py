@@ -24,6 +24,8 @@ TEXT_OUTPUTS = ("text_logit", "item_logit", "match_logit", "max_similarity", "me
 
 def check_id(kind: str, value: str, *, empty: bool = False) -> None:
     """Refuse an id that is too long, or empty where it must not be; raises InvalidRequest."""
+    if 0 < len(value) <= MAX_ID_BYTES // 4:  # no letter takes more than four bytes
+        return
     if not value and not empty:
         raise InvalidRequest(f"{kind} is empty; send a non-empty id")
     if len(value.encode()) > MAX_ID_BYTES:
@@ -127,6 +129,8 @@ class RankRequest:
         if self.history is not None and len(self.history) > MAX_HISTORY:
             raise InvalidRequest(f"the history is longer than {MAX_HISTORY}; send the newest entries")
         check_text("the query", self.query)
+        if len({candidate.item_id for candidate in self.candidates}) == len(self.candidates):
+            return
         seen: set[str] = set()
         for place, candidate in enumerate(self.candidates, start=1):
             if candidate.item_id in seen:

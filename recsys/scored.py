@@ -74,7 +74,11 @@ class Scored:
 
 def best_first(item_ids: Sequence[str], scores: npt.NDArray[np.float64]) -> list[int]:
     """Return the places of items from the highest score to the lowest, equal ones in the order of their ids."""
-    return sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place]))
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    if (falling[1:] == falling[:-1]).any():
+        return sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place]))
+    return order.tolist()
 
 
 class Stopwatch:

@@ -47,6 +47,8 @@ class EventWriter:
         self._committed = committed
         self._per_commit = per_commit
         self._most_waiting = waiting
+        # From where on the log was not learned, because learning failed.
+        self._missed_after: int | None = None
         self._queue: deque[tuple[Sequence[Event], Future[Appended]]] = deque()
         self._waiting = 0
         self._closed = False
@@ -126,11 +128,10 @@ class EventWriter:
     def _commit(self, group: list[tuple[Sequence[Event], Future[Appended]]]) -> None:
         try:
             events = [event for submitted, _ in group for event in submitted]
-            began = time.perf_counter()
+            began, before = time.perf_counter(), self._event_log.sequence
             appended = self._event_log.append(events, now_us=time.time_ns() // 1_000)
             durable = time.perf_counter()
-            if appended.told:
-                self._learn(appended.told)
+            self._have_learned(appended.told, before)
             self._committed(len(events), durable - began, time.perf_counter() - durable)
         except Exception as error:  # noqa: BLE001 - whoever waits is told, and the thread goes on
             _log.error(
@@ -143,3 +144,13 @@ class EventWriter:
         for submitted, future in group:
             future.set_result(appended.part(start, start + len(submitted)))
             start += len(submitted)
+
+    def _have_learned(self, told: Sequence[Logged], before: int) -> None:
+        """Have the events learned; after a failure, first all of the log that has not been."""
+        missed = self._missed_after
+        self._missed_after = before if missed is None else missed
+        parts = ([told] if told else []) if missed is None else self._event_log.since(missed)
+        for part in parts:
+            self._learn(part)
+            self._missed_after = part[-1].sequence
+        self._missed_after = None

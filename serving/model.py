@@ -67,8 +67,10 @@ class Model(Protocol):
         """Write down what it has learned, and up to where it knows the event log."""
         ...
 
-    def recall(self, snapshot: bytes, log_name: str) -> int:
-        """Know what a snapshot says, and return up to where that is in the event log; 0 if it is about another log.
+    def recall(self, snapshot: bytes, log_name: str, newest: int | None = None) -> int:
+        """Know what a snapshot says, and return up to where that is in the event log.
+
+        0, and nothing is known, if it is about another log, or knows more of it than its ``newest`` event.
 
         Raises:
             BundleError: the snapshot is damaged, or not of this model.

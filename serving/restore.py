@@ -9,6 +9,7 @@ import structlog
 
 from recsys.errors import BundleError
 from serving.data_directory import DataDirectory
+from serving.event_log import EventLog
 from serving.item_replay import replay_items
 from serving.model import Model
 from serving.receipt_rows import Run
@@ -29,7 +30,7 @@ def restore_state(model: Model, data: DataDirectory) -> Run:
     log = data.event_log
     snapshot = data.snapshot(model.bundle_id)
     clear_unfinished(snapshot)
-    known = _recall(model, snapshot, log.name)
+    known = _recall(model, snapshot, log)
     model.follow(log.name, known)
     events, heard = 0, known
     for told in log.since(known):
@@ -39,10 +40,10 @@ def restore_state(model: Model, data: DataDirectory) -> Run:
     return Run(bundle_id=model.bundle_id, snapshot=known, events=heard, items=data.item_log.sequence)
 
 
-def _recall(model: Model, snapshot: Path, log_name: str) -> int:
+def _recall(model: Model, snapshot: Path, log: EventLog) -> int:
     """Take over a snapshot, and return up to where it knows the log; 0 without a snapshot that fits."""
     try:
-        return model.recall(snapshot.read_bytes(), log_name)
+        return model.recall(snapshot.read_bytes(), log.name, log.sequence)
     except FileNotFoundError:
         return 0
     except BundleError as error:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
+import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -266,7 +267,8 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
     """
     configure_logging(config.log_level)
     server = RankingServer(config, load_model)
-    drained = asyncio.run(server.run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        drained = runner.run(server.run())
     if server.computing:
         # Python would wait for its threads, however long they take, and so break the promised grace.
         os._exit(0 if drained else 1)

@@ -35,9 +35,11 @@ class FeatureSet:
         self.counters: npt.NDArray[np.bool_] = np.array([each.counter for each in (*features, *relative)])
         self.fingerprint: str = fingerprint(self.names)
 
-    def table(self, context: Context) -> Table:
-        """Compute the features of each row; shape [R, F]."""
-        table = np.empty((context.rows.size, len(self.names)), np.float32)
+    def table(self, context: Context, room: Table | None = None) -> Table:
+        """Compute the features of each row; shape [R, F]; in the first rows of ``room``, where that is large enough."""
+        rows = context.rows.size
+        fits = room is not None and len(room) >= rows
+        table = room[:rows] if room is not None and fits else np.empty((rows, len(self.names)), np.float32)
         values = context.facts.values.size + 1
         profile = getattr(self._room, "profile", None)
         if profile is None or len(profile) != values:

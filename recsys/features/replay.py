@@ -135,11 +135,21 @@ def feature_tables(
     lists: Lists | None = None,
     known_until: Ints | None = None,
 ) -> Iterator[tuple[Answered, npt.NDArray[np.float32]]]:
-    """Replay a log, and compute the features [R, F] of each part of the lists while the next part is replayed."""
+    """Replay a log, and compute the features [R, F] of each part of the lists while the next part is replayed.
+
+    A table is there until the next one is asked for: then its memory is used again, because new memory costs as much as
+    the features.
+    """
+    features = state.feature_set
+    # One is used while the other is written.
+    rooms = [np.empty((0, len(features.names)), np.float32)] * 2
     with ThreadPoolExecutor(1, thread_name_prefix="features") as beside:
         waiting: deque[tuple[Answered, Future[npt.NDArray[np.float32]]]] = deque()
-        for answered in replay(state, impressions, events, lists, known_until):
-            waiting.append((answered, beside.submit(state.feature_set.table, answered.context)))
+        for number, answered in enumerate(replay(state, impressions, events, lists, known_until)):
+            place, rows = number % len(rooms), answered.context.rows.size
+            if len(rooms[place]) < rows:
+                rooms[place] = np.empty((2 * rows, len(features.names)), np.float32)
+            waiting.append((answered, beside.submit(features.table, answered.context, rooms[place])))
             if len(waiting) > 1:
                 first, table = waiting.popleft()
                 yield first, table.result()

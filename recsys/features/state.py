@@ -211,21 +211,23 @@ class FeatureState:
             versions = self.versions
         return snapshot.dump(columns, self._facts.values.keys(), self.feature_set.fingerprint, versions)
 
-    def recall(self, data: bytes, log_name: str) -> int:
+    def recall(self, data: bytes, log_name: str, newest: int | None = None) -> int:
         """Take over a snapshot of a state that followed an event log, and return up to where it knows that log.
 
         Returns:
-            0, and nothing is taken over, if the snapshot is about another log.
+            0, and nothing is taken over, if the snapshot is about another log, or knows more of it than there is
+            (``newest``), as it does where an older copy of the log was put in its place.
 
         Raises:
             BundleError: the snapshot is damaged, or of other features.
         """
         read = snapshot.load(data)
         self._check(read.fingerprint)
-        if log_name not in read.versions:
+        known = read.versions.get(log_name, 0)
+        if log_name not in read.versions or (newest is not None and known > newest):
             return 0
         self.restore(read.tables, read.value_keys)
-        return read.versions[log_name]
+        return known
 
     @classmethod
     def from_bytes(cls, data: bytes, catalog: Catalog, *, most_users: int = MOST_USERS) -> Self:

@@ -133,7 +133,7 @@ class LengthModel:
     def snapshot(self) -> bytes:
         return b"nothing"
 
-    def recall(self, snapshot: bytes, log_name: str) -> int:  # noqa: ARG002
+    def recall(self, snapshot: bytes, log_name: str, newest: int | None = None) -> int:  # noqa: ARG002
         return 0
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:

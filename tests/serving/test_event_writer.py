@@ -195,3 +195,41 @@ def test_many_threads_at_once_lose_nothing_and_see_one_order(
     assert len(told) == 8 * 30 + 30
     assert [logged.sequence for logged in told] == list(range(1, len(told) + 1))
     assert list(chain(*log.since(0))) == told
+
+
+class Forgetful(Pupil):
+    """Fails to learn until it is well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.well = False
+
+    def __call__(self, told: Sequence[Logged]) -> None:
+        if not self.well:
+            raise MemoryError("cannot think")
+        super().__call__(told)
+
+
+def test_what_could_not_be_learned_is_learned_before_what_comes_next(log: EventLog) -> None:
+    pupil = Forgetful()
+    with closing(EventWriter(log, pupil)) as writer:
+        for event_id in ("a", "b"):
+            with pytest.raises(MemoryError):
+                writer.submit([done(event_id)]).result(30)
+        pupil.well = True
+        assert writer.submit([done("c")]).result(30).accepted == 1
+        assert writer.submit([done("d")]).result(30).accepted == 1
+
+    assert [each.event.event_id for each in chain(*pupil.batches)] == ["a", "b", "c", "d"]
+
+
+def test_an_event_sent_again_after_a_failure_makes_up_for_it(log: EventLog) -> None:
+    pupil = Forgetful()
+    with closing(EventWriter(log, pupil)) as writer:
+        again = done("a")
+        with pytest.raises(MemoryError):
+            writer.submit([again]).result(30)
+        pupil.well = True
+        assert writer.submit([again]).result(30).duplicates == 1
+
+    assert [each.event.event_id for each in chain(*pupil.batches)] == ["a"]

@@ -171,3 +171,16 @@ def test_a_damaged_snapshot_is_left_out_and_the_whole_log_is_read(
 
     assert (run.snapshot, run.events) == (0, 2)
     assert again.snapshot() == model.snapshot()
+
+
+def test_a_snapshot_that_knows_more_than_the_log_is_left_out(
+    model: RankingPipeline, data: DataDirectory, happen: Callable[[int], None], tiny_bundle: Path
+) -> None:
+    model.follow(data.event_log.name, 0)
+    happen(1)
+    fresh = RankingPipeline.load(tiny_bundle)
+
+    assert fresh.recall(model.snapshot(), data.event_log.name, newest=0) == 0
+    assert not fresh.own_state.knows("ann")
+    assert fresh.recall(model.snapshot(), data.event_log.name, newest=1) == 1
+    assert fresh.own_state.knows("ann")
