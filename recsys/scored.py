@@ -78,7 +78,8 @@ def best_first(item_ids: Sequence[str], scores: npt.NDArray[np.float64]) -> list
     falling = scores[order]
     if (falling[1:] == falling[:-1]).any():
         return sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place]))
-    return order.tolist()
+    best: list[int] = order.tolist()
+    return best
 
 
 class Stopwatch:

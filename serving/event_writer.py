@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import groupby
 
 import structlog
 
@@ -47,8 +48,8 @@ class EventWriter:
         self._committed = committed
         self._per_commit = per_commit
         self._most_waiting = waiting
-        # From where on the log was not learned, because learning failed.
-        self._missed_after: int | None = None
+        # What is in the log and could not be learned; tried again with every commit.
+        self._unlearned: list[list[Logged]] = []
         self._queue: deque[tuple[Sequence[Event], Future[Appended]]] = deque()
         self._waiting = 0
         self._closed = False
@@ -128,10 +129,10 @@ class EventWriter:
     def _commit(self, group: list[tuple[Sequence[Event], Future[Appended]]]) -> None:
         try:
             events = [event for submitted, _ in group for event in submitted]
-            began, before = time.perf_counter(), self._event_log.sequence
+            began = time.perf_counter()
             appended = self._event_log.append(events, now_us=time.time_ns() // 1_000)
             durable = time.perf_counter()
-            self._have_learned(appended.told, before)
+            self._have_learned(appended.told)
             self._committed(len(events), durable - began, time.perf_counter() - durable)
         except Exception as error:  # noqa: BLE001 - whoever waits is told, and the thread goes on
             _log.error(
@@ -145,12 +146,27 @@ class EventWriter:
             future.set_result(appended.part(start, start + len(submitted)))
             start += len(submitted)
 
-    def _have_learned(self, told: Sequence[Logged], before: int) -> None:
-        """Have the events learned; after a failure, first all of the log that has not been."""
-        missed = self._missed_after
-        self._missed_after = before if missed is None else missed
-        parts = ([told] if told else []) if missed is None else self._event_log.since(missed)
-        for part in parts:
-            self._learn(part)
-            self._missed_after = part[-1].sequence
-        self._missed_after = None
+    def _have_learned(self, told: Sequence[Logged]) -> None:
+        """Have the events learned, and first those that could not be before; raises what keeps new ones from it."""
+        before, self._unlearned = self._unlearned, []
+        for group in before:
+            self._unlearned += self._one_by_one(group)
+        try:
+            if told:
+                self._learn(told)
+        except Exception:
+            # One event that cannot be learned must not hold up the others.
+            self._unlearned += self._one_by_one(list(told))
+            raise
+
+    def _one_by_one(self, group: list[Logged]) -> list[list[Logged]]:
+        """Learn what can be learned of a group; returns the others. What a log tells at one number stays together."""
+        others = []
+        for _, together in groupby(group, key=lambda logged: logged.sequence):
+            few = list(together)
+            try:
+                self._learn(few)
+            except Exception as error:  # noqa: BLE001 - logged, and tried again
+                _log.error("event not learned", sequence=few[0].sequence, frames=frames_of(error))
+                others.append(few)
+        return others
