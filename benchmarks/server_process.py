@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+
+from serving.server import SWITCH_S
 
 
 @contextmanager
@@ -40,5 +43,6 @@ def _run(serve: Callable[..., Any], given: tuple[Any, ...], pipe: Any, log: str)
     with Path(log).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as ``recsys serve``
         runner.run(serve(pipe, *given))
