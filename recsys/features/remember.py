@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.features.compiled import compiled, inlined, prefetch
 from recsys.features.keys import Keys, Slots, find, insert, remove
 from recsys.features.tables import DISLIKED, LIKED, PARTNERS, Ints, Tables, Users
 from recsys.features.windows import LAST
@@ -25,6 +25,14 @@ def like(tables: Tables, user: int, slot: int, ts: int, action: int) -> None:
     cells, slots = tables.items.cells, tables.items.slots
     partners, shared = tables.items.partners, tables.items.shared
     key = tables.items.keys[slot]
+    for place in range(PAIRED):  # asked of memory together, then used in turn
+        if actions[user, place] == 0:
+            break
+        other = find(cells, slots, items[user, place])
+        if other >= 0:
+            for line in range(PARTNERS // 16):
+                prefetch(partners, other, 64 * line)
+                prefetch(shared, other, 64 * line)
     for place in range(PAIRED):
         if actions[user, place] == 0:
             break
