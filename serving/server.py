@@ -50,8 +50,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 # Time for the last answers to leave, in seconds; health watchers never leave, so they are cut off after it.
 _FAREWELL_S = 1.0
 
-# How long a thread that computes may keep Python's lock while the event loop waits for it; Python's own 5 ms, some of
-# them for each answer, made one answer in a hundred wait for 150 ms under load.
+# How long a thread that computes may keep Python's lock while the event loop waits for it: Python's own 5 ms are longer
+# than a ranking (docs/experiments.md has figures).
 SWITCH_S = 0.0005
 
 _log = structlog.get_logger()
