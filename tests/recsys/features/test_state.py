@@ -51,6 +51,17 @@ def test_items_are_counted_strictly_before_the_list(state: FeatureState, ask: Ca
     assert _figure(state, lists, "item_clicks") == [1.0, 1.0, 0.0]
 
 
+def test_variety_counts_categories_whatever_their_keys_are_and_passes_over_items_without_one(
+    as_of: Any, catalog: Catalog, table: Callable[..., pl.DataFrame], ask: Callable[..., Lists]
+) -> None:
+    for bought in (["tea", "saw", "new"], ["new", "mug", "axe"]):
+        log = table([("ann", 0, bought, bought), ("bob", 0, ["tea", "mug", "new"], ["tea", "mug", "new"])])
+        state = as_of(catalog, log)
+
+        assert _figure(state, ask("ann", 1, ["pot"]), "user_variety") == [1.0]  # two categories of two
+        assert _figure(state, ask("bob", 1, ["pot"]), "user_variety") == [0.5]  # one of two
+
+
 def test_windows_forget(state: FeatureState, ask: Callable[..., Lists]) -> None:
     at = {name: _figure(state, ask("cat", 170, ["tea"]), name)[0] for name in ("item_views", "item_views_7d")}
 
