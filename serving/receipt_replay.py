@@ -67,7 +67,7 @@ def find_receipts(data: Path, request_id: str) -> list[Kept]:
     if not found:
         raise ConfigError(
             f"{data} holds no receipt of request {request_id!r}; only a share of the rankings leave one (--receipts), "
-            "and the oldest go"
+            "and the oldest go; give the answer's own request_id, not the pseudonym that the log may have of it"
         )
     return found
 
