@@ -164,20 +164,26 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.005)
 
 
+def fill(narrow: Any, others: ThreadPoolExecutor, call: Any) -> list[Any]:
+    """Have one computed, and then one wait; the other way round the second would find the queue full."""
+    computed = others.submit(call)
+    wait_for(lambda: any(job.running() for job in list(narrow.jobs)))
+    waits = others.submit(call)
+    wait_for(lambda: narrow.servicer.waiting == 1)
+    return [computed, waits]
+
+
 def test_a_full_server_refuses_at_once_and_says_when_to_come_back(narrow: Any) -> None:
     with grpc.insecure_channel(narrow.address) as channel, ThreadPoolExecutor(2) as others:
         stub = pb_grpc.RankingServiceStub(channel)
-        computed = others.submit(stub.Rank, asked("ann", "held"), timeout=9)
-        wait_for(lambda: any(job.running() for job in list(narrow.jobs)))
-        waits = others.submit(stub.Rank, asked("bob", "held"), timeout=9)
-        wait_for(lambda: narrow.servicer.waiting == 1)
+        busy = fill(narrow, others, lambda: stub.Rank(asked("ann", "held"), timeout=9))
         with pytest.raises(grpc.RpcError) as refused:
             stub.Rank(asked("cat", "held"), timeout=9)
         narrow.model.release.set()
 
         assert refused.value.code() is StatusCode.RESOURCE_EXHAUSTED
         assert int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) >= 10
-        assert {each.result().items[0].item_id for each in (computed, waits)} == {"a"}
+        assert {each.result().items[0].item_id for each in busy} == {"a"}
         assert stub.Rank(asked("cat", ""), timeout=9).items[0].item_id == "a"
 
 
@@ -194,8 +200,7 @@ def test_health_is_answered_while_the_door_is_shut(narrow: Any) -> None:
 
     with grpc.insecure_channel(narrow.address) as channel, ThreadPoolExecutor(2) as others:
         stub = pb_grpc.RankingServiceStub(channel)
-        held = [others.submit(stub.Rank, asked("ann", "held"), timeout=9) for _ in range(2)]
-        wait_for(lambda: narrow.servicer.waiting == 1)
+        held = fill(narrow, others, lambda: stub.Rank(asked("ann", "held"), timeout=9))
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
         narrow.model.release.set()
 
@@ -205,8 +210,7 @@ def test_health_is_answered_while_the_door_is_shut(narrow: Any) -> None:
 
 def test_the_client_comes_back_when_it_was_told_to(narrow: Any) -> None:
     with RankingClient(narrow.address, deadline_s=9) as client, ThreadPoolExecutor(3) as others:
-        busy = [others.submit(client.rank, "ann", ["a"], surface="held") for _ in range(2)]
-        wait_for(lambda: narrow.servicer.waiting == 1)
+        busy = fill(narrow, others, lambda: client.rank("ann", ["a"], surface="held"))
         third = others.submit(client.rank, "cat", ["a"])
         wait_for(lambda: narrow.servicer._admission.refused >= 1)
         narrow.model.release.set()
@@ -217,8 +221,7 @@ def test_the_client_comes_back_when_it_was_told_to(narrow: Any) -> None:
 
 def test_a_client_that_may_not_try_again_is_told_so(narrow: Any) -> None:
     with RankingClient(narrow.address, deadline_s=9, tries=1) as client, ThreadPoolExecutor(2) as others:
-        busy = [others.submit(client.rank, "ann", ["a"], surface="held") for _ in range(2)]
-        wait_for(lambda: narrow.servicer.waiting == 1)
+        busy = fill(narrow, others, lambda: client.rank("ann", ["a"], surface="held"))
         with pytest.raises(ServiceError) as refused:
             client.rank("cat", ["a"])
         narrow.model.release.set()
