@@ -112,7 +112,7 @@ def text_alone(pipeline: RankingPipeline, dataset: Dataset, lists: Lists) -> np.
     scores = np.empty(lists.item_rows.size)
     for answered in replay(FeatureState(pipeline.catalog), dataset.impressions, dataset.events, lists):
         if answered.numbers.size:
-            scores[lists.rows_of(answered.numbers)] = pipeline.text_outputs(answered.context)[:, 0]
+            scores[lists.rows_of(answered.numbers)] = pipeline.list_text.of_log(answered.context)[:, 0]
     return scores
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Self
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys.catalog import Catalog
-from recsys.schema import ACTION_CODE, RankRequest
+from recsys.schema import ACTION_CODE, HistoryEntry, RankRequest
 
 _CLICK = ACTION_CODE["click"]
 
@@ -106,24 +108,26 @@ class Lists:
         )
 
     @classmethod
-    def from_request(cls, request: RankRequest, catalog: Catalog) -> Self:
-        """Encode one ranking request as a single list."""
-        given = None
-        if request.history is not None:
-            given = GivenHistory(
-                rows=catalog.rows(entry.item_id for entry in request.history),
-                actions=np.array([ACTION_CODE[entry.action] for entry in request.history], dtype=np.int8),
-                ts=np.array([entry.ts for entry in request.history], dtype=np.int64),
-            )
+    def from_requests(cls, requests: Sequence[RankRequest], catalog: Catalog) -> Self:
+        """Encode ranking requests, one list each."""
+        ids = requests[0].item_ids if len(requests) == 1 else chain.from_iterable(each.item_ids for each in requests)
         return cls(
-            user_ids=[request.user_id],
-            ts=np.array([request.ts], dtype=np.int64),
-            item_rows=catalog.rows(candidate.item_id for candidate in request.candidates),
-            offsets=np.array([0, len(request.candidates)], dtype=np.int64),
-            histories=[given],
-            queries=[request.query],
-            surfaces=[request.surface],
+            user_ids=[each.user_id for each in requests],
+            ts=np.array([each.ts for each in requests], np.int64),
+            item_rows=catalog.rows(ids),
+            offsets=np.array([0, *accumulate(len(each.candidates) for each in requests)], np.int64),
+            histories=[None if each.history is None else _given(each.history, catalog) for each in requests],
+            queries=[each.query for each in requests],
+            surfaces=[each.surface for each in requests],
         )
+
+
+def _given(history: Sequence[HistoryEntry], catalog: Catalog) -> GivenHistory:
+    return GivenHistory(
+        rows=catalog.rows(entry.item_id for entry in history),
+        actions=np.array([ACTION_CODE[entry.action] for entry in history], dtype=np.int8),
+        ts=np.array([entry.ts for entry in history], dtype=np.int64),
+    )
 
 
 def _clicked_earlier(item_ids: list[str], catalog: Catalog) -> GivenHistory:

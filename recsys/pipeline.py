@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +17,13 @@ from recsys.calibration import Calibration
 from recsys.catalog import Catalog
 from recsys.events import Logged
 from recsys.explain import reasons
-from recsys.features import Context, FeatureState, Histories, assemble, histories
+from recsys.features import Context, FeatureState, assemble
 from recsys.features.behaviour import Behaviour
+from recsys.list_text import ListText, Unread
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
-from recsys.receipt import Receipt
-from recsys.schema import ItemText, Ranking, RankRequest, Reason
+from recsys.schema import NO_STATE, Ranking, RankRequest, Reason
 from recsys.scored import Scored, Stopwatch
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
@@ -31,8 +32,6 @@ from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
-# The candidates, and the items of the history, whose texts are to be taken as not read yet.
-Unread = tuple[Collection[str], Collection[str]]
 
 
 class RankingPipeline:
@@ -80,6 +79,7 @@ class RankingPipeline:
             scope=scope,
         )
         self.text_lookups = self.items.reader.lookups
+        self.list_text = ListText(self.text, self.items, length=manifest.text.history_length, skips=manifest.text.skips)
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:
@@ -142,49 +142,48 @@ class RankingPipeline:
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
-        return self._score(request).ranking()
+        return self.rank_many([request])[0].ranking()
 
-    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
-        """Rank, and say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
+    def rank_many(self, requests: Sequence[RankRequest]) -> list[Scored]:
+        """Score the candidates of several requests in one pass; no score depends on which requests are in it."""
         before = self.items.sequence
-        scored = self._score(request)
-        settled = before == self.items.sequence
-        ranking = scored.ranking()
-        return ranking, scored.receipt(ranking, now_us=now_us, item_sequence=before if settled else None)
-
-    def _score(self, request: RankRequest) -> Scored:
         watch = Stopwatch()
-        lists = Lists.from_request(request, self.catalog)
+        lists = Lists.from_requests(requests, self.catalog)
         seen = self.state.look(lists)
         behaviour = self.state.feature_set.table(seen)
         watch.stop("features")
-        text, attended_without_text = self._text(request, seen)
+        text, attended_without_text = self.list_text.of_requests(requests, seen)
         watch.stop("text")
         table = assemble(text, behaviour, lists.offsets, self.state.feature_set.names)
         scores = self.ranker.predict(table)
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
-        return Scored(
-            request=request,
-            bundle_id=self.bundle_id,
-            seen=seen,
-            table=table,
-            scores=scores,
-            probabilities=probabilities,
-            attended_without_text=attended_without_text,
-            unknown_user=not bool(seen.known_users[0]),
-            seconds=watch.seconds,
-        )
+        settled = before == self.items.sequence
+        return [
+            Scored(
+                request=request,
+                bundle_id=self.bundle_id,
+                rows=lists.item_rows[begin:end],
+                table=table[begin:end],
+                scores=scores[begin:end],
+                probabilities=probabilities[begin:end],
+                unknown_user=not bool(seen.known_users[place]),
+                attended_without_text=attended_without_text[place],
+                degraded=(NO_STATE,) if seen.missing else (),
+                state_versions=seen.versions,
+                item_sequence=before if settled else None,
+                seconds=watch.seconds,
+            )
+            for place, (request, (begin, end)) in enumerate(zip(requests, pairwise(lists.offsets), strict=True))
+        ]
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         """Say for each candidate which features moved its score, against the list's average, strongest first."""
-        lists = Lists.from_request(request, self.catalog)
         if not request.candidates:
             return {}
-        seen = self.state.look(lists)
-        table = self.table(request, seen)
+        table = self.table(request, self.state.look(Lists.from_requests([request], self.catalog)))
         told = reasons(self.ranker.names, table, self.ranker.contributions(table))
-        return {candidate.item_id: why for candidate, why in zip(request.candidates, told, strict=True)}
+        return dict(zip(request.item_ids, told, strict=True))
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
@@ -222,34 +221,9 @@ class RankingPipeline:
 
     def table(self, request: RankRequest, seen: Context, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
         """Return the table [N, C] that the ranker would score, by what a state says."""
-        text, _ = self._text(request, seen, unread)
+        text, _ = self.list_text.of_requests([request], seen, unread)
         features = self.state.feature_set
         return assemble(text, features.table(seen), seen.lists.offsets, features.names)
-
-    def text_outputs(self, seen: Context) -> npt.NDArray[np.float32]:
-        """Return what the text model says of each item of stored lists [R, 5], exactly as ``rank`` would read it."""
-        lists = seen.lists
-        asked = sorted({query for query in lists.queries if query})
-        queries = self.text.encode([ItemText(title=query) for query in asked])
-        history = self._history(seen)
-        attended = self.catalog.current(history.rows)
-        vectors = self.vectors
-        query_row = {query: len(vectors) + place for place, query in enumerate(asked)}
-        items, attended = vectors.with_text(lists.item_rows), vectors.with_text(attended)
-        return np.concatenate(
-            [
-                self.text.score(
-                    vectors,
-                    items[lists.offsets[place] : lists.offsets[place + 1]],
-                    attended[place],
-                    history.actions[place],
-                    history.ages[place],
-                    query=query_row.get(lists.queries[place], -1),
-                    more=queries,
-                )
-                for place in range(len(lists))
-            ]
-        )
 
     def score_lists(self, seen: Context) -> dict[str, Floats]:
         """Score stored lists by what a state that may know more than the bundle's says of them.
@@ -257,7 +231,7 @@ class RankingPipeline:
         Returns:
             By method, one score per item [R]: ``full``, ``text_only``, ``behaviour_only``, and full's ``probability``.
         """
-        text, behaviour = self.text_outputs(seen), self.state.feature_set.table(seen)
+        text, behaviour = self.list_text.of_log(seen), self.state.feature_set.table(seen)
         full = self.ranker.predict(assemble(text, behaviour, seen.lists.offsets, self.state.feature_set.names))
         return {
             "full": full,
@@ -265,35 +239,3 @@ class RankingPipeline:
             "behaviour_only": self.behaviour_ranker.predict(behaviour),
             "probability": self.calibration.probability(full),
         }
-
-    def _history(self, seen: Context) -> Histories:
-        return histories(seen, self.manifest.text.history_length, skips=self.manifest.text.skips)
-
-    def _text(
-        self, request: RankRequest, seen: Context, unread: Unread = ((), ())
-    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-        """Return text outputs [N, 5], NaN without a text, and the items of the history whose text was not read yet."""
-        lists = seen.lists
-        history = self._history(seen)
-        known = self.catalog.current(history.rows[0])
-        vectors = self.vectors
-        rows = self._unread(vectors.with_text(lists.item_rows), unread[0]).copy()
-        attended = self._unread(vectors.with_text(known), unread[1])
-        missing = tuple(self.catalog.ids[row] for row in known[(known >= 0) & (attended < 0)].tolist())
-        sent: list[ItemText] = []
-        for place in np.flatnonzero(lists.item_rows < 0):
-            text = request.candidates[place].text
-            if text is not None:
-                rows[place] = len(vectors) + len(sent)
-                sent.append(text)
-        query = -1
-        if request.query:
-            query = len(vectors) + len(sent)
-            sent.append(ItemText(title=request.query))
-        more = self.items.reader.encode(sent) if sent else None
-        outputs = self.text.score(vectors, rows, attended, history.actions[0], history.ages[0], query=query, more=more)
-        return outputs, missing
-
-    def _unread(self, rows: npt.NDArray[np.int32], ids: Collection[str]) -> npt.NDArray[np.int32]:
-        """Put -1 for the rows of some items."""
-        return np.where(np.isin(rows, self.catalog.rows(ids)), np.int32(-1), rows) if ids else rows

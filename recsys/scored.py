@@ -4,57 +4,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features import Context
 from recsys.receipt import Receipt
-from recsys.schema import NO_STATE, RankedItem, Ranking, RankRequest
+from recsys.schema import RankedItems, Ranking, RankRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """N candidates: the ranker's table [N, C], text outputs first; scores and click probabilities [N].
+    """One request's N candidates, in its order.
 
-    ``attended_without_text`` are items of the history whose text was not read yet; ``seconds`` are by stage.
+    ``rows`` [N] are those of the catalog, ``table`` [N, C] is what the ranker saw, text outputs first; the ``scores``
+    [N] and click ``probabilities`` [N] came of it.
+
+    ``attended_without_text`` are items of the history whose text was not read yet; ``state_versions`` says up to where
+    each event log was known, ``item_sequence`` the same of the item log, None where items changed meanwhile;
+    ``seconds`` are by stage.
     """
 
     request: RankRequest
     bundle_id: str
-    seen: Context
+    rows: npt.NDArray[np.int32]
     table: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
-    attended_without_text: tuple[str, ...]
     unknown_user: bool
-    seconds: Mapping[str, float]
+    attended_without_text: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+    state_versions: Mapping[str, int] = field(default_factory=dict)
+    item_sequence: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def ranking(self) -> Ranking:
         """Put the candidates into their order, best first; equal scores stand in the order of their ids."""
-        request, rows = self.request, self.seen.lists.item_rows
-        scores, probabilities = self.scores, self.probabilities
+        ids, rows = self.request.item_ids, self.rows
         unread = np.isnan(self.table[:, 0])
-        ids = [candidate.item_id for candidate in request.candidates]
-        order = best_first(ids, scores)
+        order = best_first(ids, self.scores)[: self.request.top_k or len(ids)]
+        without = int(np.count_nonzero(unread))
         return Ranking(
-            request_id=request.request_id,
+            request_id=self.request.request_id,
             bundle_id=self.bundle_id,
-            items=tuple(
-                RankedItem(item_id=ids[i], score=float(scores[i]), click_probability=float(probabilities[i]))
-                for i in order[: request.top_k or len(order)]
-            ),
-            text_coverage=float(np.mean(~unread)) if ids else 1.0,
-            unknown_items=tuple(ids[place] for place in np.flatnonzero(rows < 0)),
-            items_without_text=tuple(ids[place] for place in np.flatnonzero((rows >= 0) & unread)),
+            items=RankedItems(ids, order, self.scores[order], self.probabilities[order]),
+            text_coverage=1.0 - without / len(ids) if ids else 1.0,
+            unknown_items=tuple(ids[place] for place in np.flatnonzero(rows < 0).tolist()),
+            items_without_text=tuple(ids[place] for place in np.flatnonzero((rows >= 0) & unread).tolist())
+            if without
+            else (),
             unknown_user=self.unknown_user,
             stage_seconds=self.seconds,
-            degraded=(NO_STATE,) if self.seen.missing else (),
-            state_versions=self.seen.versions,
+            degraded=self.degraded,
+            state_versions=self.state_versions,
         )
 
-    def receipt(self, ranking: Ranking, *, now_us: int, item_sequence: int | None) -> Receipt:
+    def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:
         """Say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
         return Receipt(
             request=self.request,
@@ -62,24 +67,23 @@ class Scored:
             bundle_id=self.bundle_id,
             table=self.table,
             scores=self.scores,
-            order=tuple(item.item_id for item in ranking.items),
+            order=tuple(RankedItems.of(ranking.items).item_ids),
             text_coverage=ranking.text_coverage,
             state_versions=ranking.state_versions,
-            item_sequence=item_sequence,
+            item_sequence=self.item_sequence,
             items_without_text=ranking.items_without_text,
             attended_without_text=self.attended_without_text,
             degraded=ranking.degraded,
         )
 
 
-def best_first(item_ids: Sequence[str], scores: npt.NDArray[np.float64]) -> list[int]:
-    """Return the places of items from the highest score to the lowest, equal ones in the order of their ids."""
+def best_first(item_ids: Sequence[str], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the places [N] of items from the highest score to the lowest, equal ones in the order of their ids."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     if (falling[1:] == falling[:-1]).any():
-        return sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place]))
-    best: list[int] = order.tolist()
-    return best
+        return np.array(sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place])), np.int64)
+    return order
 
 
 class Stopwatch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from recsys.errors import InvalidRequest
 from recsys.events import time_ordered_id
@@ -13,9 +15,11 @@ from recsys.schema import (
     MAX_HISTORY,
     NO_STATE,
     Candidate,
+    Candidates,
     HistoryEntry,
     ItemText,
     RankedItem,
+    RankedItems,
     Ranking,
     RankRequest,
     Reason,
@@ -41,10 +45,9 @@ def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
         InvalidRequest: a field is outside the limits that ranking.proto documents.
     """
     # Counted before the nouns are built: a small message can declare half a million candidates.
-    if len(message.candidates) > MAX_CANDIDATES:
-        raise InvalidRequest(
-            f"{len(message.candidates)} candidates are more than {MAX_CANDIDATES}; send fewer, or use batch scoring"
-        )
+    count = len(message.candidates) + len(message.candidate_ids)
+    if count > MAX_CANDIDATES:
+        raise InvalidRequest(f"{count} candidates are more than {MAX_CANDIDATES}; send fewer, or use batch scoring")
     ts = _checked_time("time_us", message.time_us) or now_us
     history = None
     if message.HasField("history"):
@@ -53,7 +56,7 @@ def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
         history = ()  # whatever a log holds under the empty id is not this visitor's
     return RankRequest(
         user_id=message.user_id,
-        candidates=tuple(_candidate_from_wire(candidate) for candidate in message.candidates),
+        candidates=_candidates_from_wire(message),
         ts=ts,
         request_id=message.request_id or time_ordered_id(now_us),
         history=history,
@@ -71,11 +74,13 @@ def reasons_wanted(message: pb.RankRequest) -> int:
     """
     if not 0 <= message.reasons_per_item <= MAX_REASONS:
         raise InvalidRequest(f"reasons_per_item is {message.reasons_per_item}; send 0 to {MAX_REASONS}")
+    if message.reasons_per_item and message.candidate_ids:
+        raise InvalidRequest("there are no reasons for candidate_ids; send the items as candidates")
     return message.reasons_per_item
 
 
-def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0) -> pb.RankRequest:
-    """Write a request."""
+def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0, columns: bool = False) -> pb.RankRequest:
+    """Write a request; with ``columns``, in the fast form where nothing in it asks for the other one."""
     message = pb.RankRequest(
         request_id=request.request_id,
         user_id=request.user_id,
@@ -85,7 +90,10 @@ def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0) -> pb.Ra
         top_k=request.top_k,
         reasons_per_item=reasons_per_item,
     )
-    for candidate in request.candidates:
+    columns = columns and not request.texts and not reasons_per_item
+    if columns:
+        message.candidate_ids.extend(request.item_ids)
+    for candidate in () if columns else request.candidates:
         written = message.candidates.add(item_id=candidate.item_id)
         if (text := candidate.text) is not None:
             written.text.CopyFrom(
@@ -101,8 +109,14 @@ def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0) -> pb.Ra
     return message
 
 
-def ranking_to_wire(ranking: Ranking, reasons: Mapping[str, tuple[Reason, ...]], *, per_item: int) -> pb.RankResponse:
-    """Write an answer, with at most ``per_item`` reasons for each item."""
+def ranking_to_wire(
+    ranking: Ranking,
+    reasons: Mapping[str, tuple[Reason, ...]],
+    *,
+    per_item: int,
+    candidate_ids: Sequence[str] = (),
+) -> pb.RankResponse:
+    """Write an answer, with at most ``per_item`` reasons each, or in columns where ``candidate_ids`` were sent."""
     message = pb.RankResponse(
         request_id=ranking.request_id,
         bundle_id=ranking.bundle_id,
@@ -114,19 +128,32 @@ def ranking_to_wire(ranking: Ranking, reasons: Mapping[str, tuple[Reason, ...]],
         degraded=[_DEGRADATION[name] for name in ranking.degraded],
         state_versions=ranking.state_versions,
     )
-    for item in ranking.items:
+    if candidate_ids:
+        items = RankedItems.of(ranking.items)
+        message.columns.places.extend(items.places_among(candidate_ids))
+        message.columns.scores.extend(items.scores.tolist())
+        message.columns.click_probabilities.extend(items.click_probabilities.tolist())
+    for item in () if candidate_ids else ranking.items:
         written = message.items.add(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
         for reason in reasons.get(item.item_id, ())[:per_item]:
             written.reasons.add(feature=reason.feature, value=reason.value, effect=reason.effect)
     return message
 
 
-def ranking_from_wire(message: pb.RankResponse) -> Ranking:
-    """Read an answer."""
+def ranking_from_wire(message: pb.RankResponse, candidate_ids: Sequence[str] = ()) -> Ranking:
+    """Read an answer, in columns where these ``candidate_ids`` were sent."""
+    columns = message.columns
     return Ranking(
         request_id=message.request_id,
         bundle_id=message.bundle_id,
-        items=tuple(
+        items=RankedItems(
+            candidate_ids,
+            np.array(columns.places, np.int64),
+            np.array(columns.scores),
+            np.array(columns.click_probabilities),
+        )
+        if columns.places
+        else RankedItems.of(
             RankedItem(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
             for item in message.items
         ),
@@ -183,6 +210,14 @@ def _checked_time(field: str, value: int) -> int:
     if value != 0 and not _EARLIEST_US <= value < _LATEST_US:
         raise InvalidRequest(f"{field} is {value}, which is not in the years 1971 to 2199; send UTC microseconds")
     return value
+
+
+def _candidates_from_wire(message: pb.RankRequest) -> Candidates:
+    if not message.candidate_ids:
+        return Candidates.of(_candidate_from_wire(candidate) for candidate in message.candidates)
+    if message.candidates:
+        raise InvalidRequest("both candidates and candidate_ids are set; send the one or the other")
+    return Candidates(list(message.candidate_ids))
 
 
 def _candidate_from_wire(candidate: pb.Candidate) -> Candidate:

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
@@ -15,6 +17,23 @@ from recsys.events import Logged
 from recsys.receipt import Receipt
 from recsys.schema import Ranking, RankRequest, Reason
 from serving.info import ModelInfo
+
+
+class Ranked(Protocol):
+    """A request that was ranked."""
+
+    @property
+    def table(self) -> npt.NDArray[np.float32]:
+        """What the ranker saw [N, C]."""
+        ...
+
+    def ranking(self) -> Ranking:
+        """Put the candidates into their order."""
+        ...
+
+    def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:
+        """Say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
+        ...
 
 
 class Model(Protocol):
@@ -44,8 +63,8 @@ class Model(Protocol):
         """Order the candidates: every one exactly once, cut to ``top_k``, under the request's id."""
         ...
 
-    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
-        """Rank, and say what the ranking was made of; ``now_us`` is when the request came, UTC microseconds."""
+    def rank_many(self, requests: Sequence[RankRequest]) -> Sequence[Ranked]:
+        """Rank several requests in one pass; none of the answers depends on which requests are in it."""
         ...
 
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:

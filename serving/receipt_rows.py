@@ -58,7 +58,7 @@ def row_of(receipt: Receipt, run: int) -> list[Any]:
     figures = receipt.table.astype("<f4").tobytes() + receipt.scores.astype("<f8").tobytes()
     return [
         run, receipt.request.request_id, receipt.time_us, receipt.bundle_id, log_name, events, receipt.item_sequence,
-        json.dumps(asdict(receipt.request), ensure_ascii=False), json.dumps(answer, ensure_ascii=False),
+        json.dumps(_told(receipt.request), ensure_ascii=False), json.dumps(answer, ensure_ascii=False),
         zlib.compress(figures, _LEVEL),
     ]  # fmt: skip
 
@@ -87,6 +87,10 @@ def receipt_of(row: Sequence[Any]) -> tuple[int, Receipt]:
         attended_without_text=tuple(told["attended_without_text"]),
         degraded=tuple(told["degraded"]),
     )
+
+
+def _told(request: RankRequest) -> dict[str, Any]:
+    return asdict(request) | {"candidates": [asdict(candidate) for candidate in request.candidates]}
 
 
 def _request(told: Mapping[str, Any]) -> RankRequest:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.features.event_operations import event_operations
+from recsys.list_text import Unread
 from recsys.lists import Lists
-from recsys.pipeline import RankingPipeline, Unread
+from recsys.pipeline import RankingPipeline
 from recsys.schema import RankRequest
 from serving.data_directory import EVENTS, ITEMS
 from serving.event_file import open_for_reading
@@ -121,7 +122,7 @@ class Recomputation:
         while self.pipeline.pending_texts:
             time.sleep(0.001)
         catalog, state = self.pipeline.catalog, self.pipeline.own_state
-        lists = Lists.from_request(request, catalog)
+        lists = Lists.from_requests([request], catalog)
         seen = state.learn_and_look(event_operations(state, catalog, []), lists, np.zeros(1, np.int64))
         return self.pipeline.table(request, seen, unread)
 

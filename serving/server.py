@@ -80,7 +80,9 @@ class RankingServer:
             default_s=config.default_deadline_s,
             most_s=config.most_deadline_s,
         )
-        self._servicer = RankingServicer(self._executor, self._intake, self.telemetry, admission)
+        self._servicer = RankingServicer(
+            self._executor, self._intake, self.telemetry, admission, threads=config.threads
+        )
         self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sized
+from collections.abc import AsyncIterator, Callable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from structlog.contextvars import bind_contextvars
 
 from recsys.errors import NotReady, TooLate
-from recsys.schema import Ranking, RankRequest, Reason
+from recsys.schema import Ranking, RankRequest
 from serving.access.caller import current
 from serving.admission import Admission, Place
+from serving.batching import Batches, Job
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
 from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
 from serving.item_log import ItemLog
 from serving.item_rows import items_from_wire
-from serving.model import Model, describe
+from serving.model import Model, Ranked, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms
@@ -44,10 +44,19 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     """
 
     def __init__(
-        self, executor: ThreadPoolExecutor, intake: EventIntake, telemetry: Telemetry, admission: Admission
+        self,
+        executor: ThreadPoolExecutor,
+        intake: EventIntake,
+        telemetry: Telemetry,
+        admission: Admission,
+        *,
+        threads: int,
     ) -> None:
         self.model: Model | None = None
         self._admission = admission
+        self._batches = Batches(
+            executor, threads, took=admission.took, batched=telemetry.metrics.batch_size.labels("rankings").observe
+        )
         self._telemetry = telemetry
         self._intake = intake
         self.item_log: ItemLog | None = None
@@ -62,17 +71,17 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     @property
     def busy(self) -> bool:
         """Whether something is still being computed, or waits to be, even if its caller has gone."""
-        return bool(self._jobs)
+        return bool(self._jobs) or self._batches.busy
 
     @property
     def waiting(self) -> int:
         """How much waits for a thread."""
-        return sum(not job.running() for job in list(self._jobs))
+        return self._batches.waiting + sum(not job.running() for job in list(self._jobs))
 
     async def drain(self, grace_s: float) -> bool:
         """Refuse new requests and finish the accepted ones; False if some were told to go elsewhere after the grace."""
         self._stopping = True
-        waiting = list(self._jobs.values())
+        waiting = [*self._jobs.values(), *self._batches.unanswered]
         if not waiting:
             return True
         _, late = await asyncio.wait(waiting, timeout=grace_s)
@@ -84,7 +93,9 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: N802 - gRPC's name
         """Order the candidates, in the time that is left, or refuse at once."""
         left_s = self._admission.time_left(context.time_remaining())
-        with self._admission.admitted(len(request.candidates), left_s, current().priority) as place:
+        with self._admission.admitted(
+            len(request.candidates) + len(request.candidate_ids), left_s, current().priority
+        ) as place:
             try:
                 async with asyncio.timeout(left_s):
                     return await self._ranked(request, place)
@@ -99,12 +110,18 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         asked = request_from_wire(request, now_us=now_us)
         named = self.pseudonyms.of(request.request_id) if request.request_id else asked.request_id
         bind_contextvars(request_id=named, bundle_id=model.bundle_id, n=len(asked.candidates))
-        rank = partial(_rank, model, receipts=self.receipts, sampler=self._telemetry.sampler, now_us=now_us)
-        ranking, reasons = await self._computed(
-            partial(_answer, rank, model, asked, place, explain=per_item > 0, submitted=time.perf_counter())
+        job = Job(
+            model=model,
+            request=asked,
+            place=place,
+            keep=partial(_keep, receipts=self.receipts, sampler=self._telemetry.sampler, now_us=now_us),
+            answer=asyncio.get_running_loop().create_future(),
+            explain=per_item > 0,
         )
-        self._admission.took(place, sum(ranking.stage_seconds.values()) - ranking.stage_seconds["queue"])
-        answer = ranking_to_wire(ranking, reasons, per_item=per_item)
+        ranking, reasons = await self._answered(self._batches.submit(job))
+        answer = ranking_to_wire(
+            ranking, reasons, per_item=per_item, candidate_ids=asked.item_ids if request.candidate_ids else ()
+        )
         self._telemetry.ranked(ranking, candidates=len(asked.candidates), seconds=time.perf_counter() - began)
         return answer
 
@@ -175,6 +192,10 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         answer: asyncio.Future[T] = asyncio.wrap_future(job)
         self._jobs[job] = answer
         job.add_done_callback(self._jobs.pop)
+        return await self._answered(answer)
+
+    async def _answered(self, answer: asyncio.Future[T]) -> T:
+        """Wait for what a thread computes."""
         try:
             return await answer
         except asyncio.CancelledError:
@@ -195,39 +216,17 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         return self.model
 
 
-def _rank(
-    model: Model, request: RankRequest, *, receipts: ReceiptWriter | None, sampler: DriftWatch | None, now_us: int
-) -> Ranking:
-    """Rank, and leave a receipt or a sample where this request is to have one."""
-    kept = receipts is not None and receipts.wants(request.request_id)
-    sampled = sampler is not None and sampler.wants(request.request_id)
-    if not (kept or sampled):
-        return model.rank(request)
-    ranking, receipt = model.rank_with_receipt(request, now_us=now_us)
-    if receipts is not None and kept:
-        receipts.offer(receipt)
-    if sampler is not None and sampled:
-        sampler.offer(receipt.table)
-    return ranking
-
-
-def _answer(
-    rank: Callable[[RankRequest], Ranking],
-    model: Model,
+def _keep(
     request: RankRequest,
-    place: Place,
+    ranked: Ranked,
+    ranking: Ranking,
     *,
-    explain: bool,
-    submitted: float,
-) -> tuple[Ranking, Mapping[str, tuple[Reason, ...]]]:
-    """Rank, and explain if asked; adds the stages that only the server sees."""
-    place.begin()
-    began = time.perf_counter()
-    ranking = rank(request)
-    stages = {"queue": began - submitted, **ranking.stage_seconds}
-    reasons: Mapping[str, tuple[Reason, ...]] = {}
-    if explain:
-        ranked = time.perf_counter()
-        reasons = model.explain(request)
-        stages["explain"] = time.perf_counter() - ranked
-    return replace(ranking, stage_seconds=stages), reasons
+    receipts: ReceiptWriter | None,
+    sampler: DriftWatch | None,
+    now_us: int,
+) -> None:
+    """Leave a receipt or a sample where this request is to have one."""
+    if receipts is not None and receipts.wants(request.request_id):
+        receipts.offer(ranked.receipt(ranking, now_us=now_us))
+    if sampler is not None and sampler.wants(request.request_id):
+        sampler.offer(ranked.table)

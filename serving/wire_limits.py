@@ -27,31 +27,32 @@ _LONGEST = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How often the field of number ``counted`` may occur; ``inner`` limits messages within, by their field number.
+    """How often the fields of the numbers ``counted``, all below 16, may occur together.
 
-    ``refusal`` says what a caller is told, with ``{count}`` for the number, or for where counting ended.
+    ``inner`` limits messages within, by their field number; ``refusal`` says what a caller is told, with ``{count}``
+    for the number, or for where counting ended.
     """
 
-    counted: int
+    counted: tuple[int, ...]
     most: int
     refusal: str
     inner: Mapping[int, Limit] = field(default_factory=dict)
 
 
 _EVENTS = Limit(
-    counted=1,
+    counted=(1,),
     most=MAX_EVENTS,
     refusal=f"{{count}} events are more than {MAX_EVENTS}; send fewer at a time, or stream them",
 )
 _SEVERAL = f"are more than {MAX_ITEMS}; send them in several calls"
 LIMITS: Mapping[str, Limit] = {
     "Rank": Limit(
-        counted=3,
+        counted=(3, 10),
         most=MAX_CANDIDATES,
         refusal=f"{{count}} candidates are more than {MAX_CANDIDATES}; send fewer, or use batch scoring",
         inner={
             4: Limit(
-                counted=1,
+                counted=(1,),
                 most=MAX_HISTORY,
                 refusal=f"the history is longer than {MAX_HISTORY}; send the newest entries",
             )
@@ -59,8 +60,8 @@ LIMITS: Mapping[str, Limit] = {
     ),
     "RecordEvents": _EVENTS,
     "StreamEvents": _EVENTS,
-    "UpsertItems": Limit(counted=1, most=MAX_ITEMS, refusal=f"{{count}} items {_SEVERAL}"),
-    "DeleteItems": Limit(counted=1, most=MAX_ITEMS, refusal=f"{{count}} item_ids {_SEVERAL}"),
+    "UpsertItems": Limit(counted=(1,), most=MAX_ITEMS, refusal=f"{{count}} items {_SEVERAL}"),
+    "DeleteItems": Limit(counted=(1,), most=MAX_ITEMS, refusal=f"{{count}} item_ids {_SEVERAL}"),
 }
 
 
@@ -80,13 +81,14 @@ def check_counts(data: bytes, limit: Limit) -> None:
 
 
 def _check(data: bytes, limit: Limit) -> None:
-    wanted, budget, end = limit.counted << 3 | _DELIMITED, limit.most + _OTHERS, len(data)
+    wanted = frozenset(number << 3 | _DELIMITED for number in limit.counted)
+    budget, end = limit.most + _OTHERS, len(data)
     at = fields = others = 0
     parts: dict[int, list[bytes]] = {number: [] for number in limit.inner}
     while at < end and fields <= budget:
         fields += 1
         # As it is nearly always, written out: the tag in one byte, the length in one or two.
-        if data[at] == wanted:
+        if data[at] in wanted:
             size = data[at + 1]
             if size < 128:
                 at += 2 + size
@@ -95,7 +97,7 @@ def _check(data: bytes, limit: Limit) -> None:
                 at += 3 + size - 128 + (high << 7)
                 continue
         tag, begin, at = _field(data, at)
-        others += tag != wanted
+        others += tag not in wanted
         if tag & 7 == _DELIMITED and tag >> 3 in parts:
             parts[tag >> 3].append(data[begin:at])
     if fields - others > limit.most:

@@ -36,7 +36,7 @@ def rank(
     with RankingClient(address) as client:
         ranking = client.rank(user, items, history=_history(clicked), query=query, top_k=top_k)
     show_ranking(ranking, {}, {})
-    write_json(json_file, asdict(ranking))
+    write_json(json_file, asdict(ranking) | {"items": [asdict(item) for item in ranking.items]})
 
 
 def explain(

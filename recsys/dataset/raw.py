@@ -45,29 +45,33 @@ def read_raw(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTab
     return table
 
 
+# On some damage Polars' reader panics where it should refuse.
+_REFUSED = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 def _read_parquet(path: Path, wanted: Callable[[str], bool], log: FaultLog) -> RawTable | None:
     try:
         names = [name for name in pl.read_parquet_schema(path) if wanted(name)]
-    except pl.exceptions.PolarsError as error:
+    except _REFUSED as error:
         _damaged(error, log)
         return None
     try:
         return RawTable(frame=pl.read_parquet(path, columns=names, glob=False))
-    except pl.exceptions.PolarsError:
+    except _REFUSED:
         columns = [column for name in names if (column := _read_parquet_column(path, name, log)) is not None]
     unreadable = frozenset(names) - {column.name for column in columns}
     return RawTable(frame=pl.DataFrame(columns), unreadable=unreadable) if columns else None
 
 
-def _damaged(error: pl.exceptions.PolarsError, log: FaultLog) -> None:
-    reason = str(error).splitlines()[0]
+def _damaged(error: BaseException, log: FaultLog) -> None:
+    reason = str(error).splitlines()[0] if isinstance(error, pl.exceptions.PolarsError) else "its pages do not fit"
     log.whole("", f"truncated or damaged Parquet ({reason})", "write or copy the file again")
 
 
 def _read_parquet_column(path: Path, name: str, log: FaultLog) -> pl.Series | None:
     try:
         return pl.read_parquet(path, columns=[name], glob=False)[name]
-    except pl.exceptions.PolarsError as error:
+    except _REFUSED as error:
         if "UTF-8" in str(error):
             row = _first_unreadable_row(path, name)
             log.at(name, [row], "text that is not UTF-8, here or in rows stored with it", "write the column as UTF-8")
@@ -83,7 +87,7 @@ def _first_unreadable_row(path: Path, name: str) -> int:
         middle = (readable + unreadable) // 2
         try:
             pl.read_parquet(path, columns=[name], n_rows=middle, glob=False)
-        except pl.exceptions.PolarsError:
+        except _REFUSED:
             unreadable = middle
         else:
             readable = middle

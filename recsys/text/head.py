@@ -6,17 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.onnx_session import open_session
-from recsys.schema import TEXT_OUTPUTS
 
 # Candidates are padded to a multiple of this, so that the same candidate meets the same kernels in every list.
 CANDIDATE_BLOCK = 16
 
 
 class ClickHead:
-    """Scores the candidates of one list against one history.
+    """Scores candidates against histories, several lists at a time.
 
-    The history is always padded to the model's full length and the candidates to whole blocks: a candidate's outputs
-    then do not change by one bit with the candidates beside it.
+    The histories are always of the model's full length and the candidates come in whole blocks: a candidate's outputs
+    then do not change by one bit with the candidates and the lists beside it.
     """
 
     def __init__(self, graph: bytes, *, threads: int = 0, cuda: bool | None = None) -> None:
@@ -35,29 +34,28 @@ class ClickHead:
         actions: npt.NDArray[np.int8],
         ages: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
-        """Return the text outputs [N, 5] in the order of ``recsys.schema.TEXT_OUTPUTS``.
+        """Return the text outputs [B, N, 5] in the order of ``recsys.schema.TEXT_OUTPUTS``.
 
         Args:
-            candidates: vectors [N, D].
-            item_logits: item-only logits [N].
-            history: vectors [H, D], newest first, H the model's history length; anything where the action is 0.
-            actions: action codes [H], 0 on padding.
-            ages: hours since each action [H], -1 where unknown.
+            candidates: vectors [B, N, D]; fastest if N is a multiple of ``CANDIDATE_BLOCK``.
+            item_logits: item-only logits [B, N].
+            history: vectors [B, H, D], newest first, H the model's history length; anything where the action is 0.
+            actions: action codes [B, H], 0 on padding.
+            ages: hours since each action [B, H], -1 where unknown.
         """
-        count = len(candidates)
-        padded = -(-max(count, 1) // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
-        vectors = np.zeros((1, padded, candidates.shape[1]), np.float32)
-        vectors[0, :count] = candidates
-        logits = np.zeros((1, padded), np.float32)
-        logits[0, :count] = item_logits
+        count = candidates.shape[1]
+        if lacking := -count % CANDIDATE_BLOCK or (not count and CANDIDATE_BLOCK):
+            candidates = np.pad(candidates, ((0, 0), (0, lacking), (0, 0)))
+            item_logits = np.pad(item_logits, ((0, 0), (0, lacking)))
+        outputs: npt.NDArray[np.float32]
         (outputs,) = self._session.run(
             None,
             {
-                "candidates": vectors,
-                "item_logits": logits,
-                "history": history[None],
-                "actions": actions[None].astype(np.int64),
-                "ages": ages[None],
+                "candidates": candidates,
+                "item_logits": item_logits,
+                "history": history,
+                "actions": actions.astype(np.int64),
+                "ages": ages,
             },
         )
-        return np.ascontiguousarray(outputs[0, :count]).reshape(count, len(TEXT_OUTPUTS))
+        return outputs[:, :count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,15 @@ from safetensors.numpy import load, save
 from recsys.errors import BundleError
 from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.encoder import ItemEncoder
-from recsys.text.head import ClickHead
+from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
+from recsys.text.room import Room
 from recsys.text.tokens import ItemTokenizer
 
 Floats = npt.NDArray[np.float32]
+
+# Candidates of one call of the click head, those of several lists together: more would leave the nearest caches.
+_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +62,27 @@ class Vectors:
         return np.where(self.read[np.maximum(rows, 0)], rows, np.int32(-1))
 
     def at(self, rows: npt.NDArray[np.integer], more: Vectors | None = None) -> tuple[Floats, Floats]:
-        """Gather some rows [n]: vectors [n, D] and logits [n]; rows from ``len(self)`` on are those of ``more``."""
-        if more is None or not len(more):
-            return self.vectors[rows], self.item_logits[rows]
-        ours = rows < len(self)
-        vectors = np.empty((len(rows), self.vectors.shape[1]), np.float32)
-        logits = np.empty(len(rows), np.float32)
-        vectors[ours], logits[ours] = self.vectors[rows[ours]], self.item_logits[rows[ours]]
-        theirs = rows[~ours] - len(self)
-        vectors[~ours], logits[~ours] = more.vectors[theirs], more.item_logits[theirs]
+        """As ``gather``, for rows [n], into new arrays: vectors [n, D] and logits [n]."""
+        vectors, logits = np.empty((len(rows), self.vectors.shape[1]), np.float32), np.empty(len(rows), np.float32)
+        self.gather(rows, vectors, logits, more)
         return vectors, logits
+
+    def gather(
+        self, rows: npt.NDArray[np.integer], vectors: Floats, logits: Floats | None, more: Vectors | None
+    ) -> None:
+        """Write the vectors [..., D] and logits [...] of some rows [...]; any text's where a row is -1.
+
+        Rows from ``len(self)`` on are those of ``more``.
+        """
+        if len(self):
+            np.take(self.vectors, rows, axis=0, out=vectors, mode="clip")
+        if len(self) and logits is not None:
+            np.take(self.item_logits, rows, out=logits, mode="clip")
+        if more is not None and len(more):
+            theirs = rows >= len(self)
+            vectors[theirs] = more.vectors[rows[theirs] - len(self)]
+            if logits is not None:
+                logits[theirs] = more.item_logits[rows[theirs] - len(self)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +92,7 @@ class TextModel:
     tokenizer: ItemTokenizer
     encoder: ItemEncoder
     head: ClickHead
+    room: Room = field(default_factory=Room)
 
     def encode(self, texts: Sequence[ItemText]) -> Vectors:
         """Encode texts that came with a request, each apart, so that no vector depends on its neighbours."""
@@ -87,28 +103,60 @@ class TextModel:
         self,
         known: Vectors,
         items: npt.NDArray[np.integer],
+        offsets: npt.NDArray[np.int64],
         history: npt.NDArray[np.integer],
         actions: npt.NDArray[np.int8],
         ages: Floats,
         *,
-        query: int = -1,
+        queries: npt.NDArray[np.integer] | None = None,
         more: Vectors | None = None,
     ) -> Floats:
-        """Return the text outputs of one list [N, 5], NaN where a candidate has no text.
+        """Return the text outputs of L lists with R candidates in all [R, 5], NaN where a candidate has no text.
+
+        Lists of like length share a call of the click head; none of its outputs depends on which.
 
         Args:
             known: the vectors that rows refer to.
-            items: rows of the candidates [N], -1 without a text.
-            history: rows of what the user did [H], newest first, -1 on padding.
-            actions: action codes [H], 0 on padding.
-            ages: hours since [H], -1 where unknown.
-            query: the row of the request's query, -1 without one.
+            items: rows of the candidates [R], -1 without a text.
+            offsets: where each list begins [L + 1].
+            history: rows of what each user did [L, H], newest first, -1 on padding.
+            actions: action codes [L, H], 0 on padding.
+            ages: hours since [L, H], -1 where unknown.
+            queries: the row of each list's query [L], -1 without one; None where no list has one.
             more: texts beyond the known ones; their rows start at ``len(known)``.
         """
-        rows, codes, hours = prepend_query(history[None], actions[None], ages[None], np.array([query]))
-        codes = np.where(rows < 0, 0, codes).astype(np.int8)
-        vectors, logits = known.at(np.maximum(items, 0), more)
-        attended, _ = known.at(np.maximum(rows[0], 0), more)
-        outputs = self.head.score(vectors, logits, attended, codes[0], hours[0])
+        if queries is not None:
+            history, actions, ages = prepend_query(history, actions, ages, queries)
+        codes = np.where(history < 0, 0, actions)
+        outputs = np.empty((len(items), len(TEXT_OUTPUTS)), np.float32)
+        lengths = np.diff(offsets)
+        widths = -(-lengths // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
+        for width in np.unique(widths[lengths > 0]).tolist():
+            alike = np.flatnonzero(widths == width)
+            at_once = max(1, _AT_ONCE // width)
+            for begin in range(0, len(alike), at_once):
+                chosen = alike[begin : begin + at_once]
+                within = np.arange(width) < lengths[chosen, None]
+                rows = np.zeros((len(chosen), width), np.int64)
+                rows[within] = np.concatenate([items[offsets[each] : offsets[each + 1]] for each in chosen])
+                scored = self._score_alike(known, rows, history[chosen], codes[chosen], ages[chosen], more)
+                for each, mine in zip(chosen, scored, strict=True):
+                    outputs[offsets[each] : offsets[each + 1]] = mine[: lengths[each]]
         outputs[items < 0] = np.nan
-        return outputs.reshape(len(items), len(TEXT_OUTPUTS))
+        return outputs
+
+    def _score_alike(
+        self,
+        known: Vectors,
+        rows: npt.NDArray[np.int64],
+        history: npt.NDArray[np.integer],
+        codes: npt.NDArray[np.int8],
+        ages: Floats,
+        more: Vectors | None,
+    ) -> Floats:
+        """Score lists of one width; rows [B, N], what their users did [B, H]; returns [B, N, 5]."""
+        lists, width = rows.shape
+        room = self.room.of(lists, width, history.shape[1], known.vectors.shape[1])
+        known.gather(rows, room.candidates, room.logits, more)
+        known.gather(history, room.history, None, more)
+        return self.head.score(room.candidates, room.logits, room.history, codes, ages)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
+from recsys.errors import NotReady
 from recsys.events import time_ordered_id
 from recsys.schema import Candidate, HistoryEntry, Ranking, RankRequest, Reason
 from serving.convert import ranking_from_wire, reasons_from_wire
@@ -54,6 +55,17 @@ def ask(user_id: str, candidates: Sequence[str | Candidate], **asked: Unpack[Ask
 def named(request: RankRequest) -> RankRequest:
     """Give a request an id where it has none: all tries are to be one request to whoever reads the servers' logs."""
     return request if request.request_id else replace(request, request_id=time_ordered_id(time.time_ns() // 1_000))
+
+
+def ranking_of(request: RankRequest, message: pb.RankResponse) -> Ranking:
+    """Read the ranking of a request that was sent in columns where it could be.
+
+    Raises:
+        NotReady: the server is older than ``RankRequest.candidate_ids``, so that it saw no candidates.
+    """
+    if request.candidates and not (message.columns.places or message.items):
+        raise NotReady("the server does not know candidate_ids; upgrade the servers before their clients")
+    return ranking_from_wire(message, request.item_ids)
 
 
 def explanation_from_wire(message: pb.RankResponse) -> Explanation:

@@ -8,7 +8,7 @@ from typing import Any, Self, Unpack
 
 from recsys.errors import RecsysError
 from recsys.schema import Candidate, Ranking, RankRequest
-from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named
+from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named, ranking_of
 from serving.client.blocking import DEADLINE_S
 from serving.client.channel import Credentials, Token, open_aio_channel
 from serving.client.dispatch import TRIES, Dispatch
@@ -17,7 +17,7 @@ from serving.client.fallback import Fallback, instead
 from serving.client.hedge_delay import HedgeAfter
 from serving.client.item_calls import AsyncItemCalls
 from serving.client.lead import lead_async
-from serving.convert import info_from_wire, ranking_from_wire, request_to_wire
+from serving.convert import info_from_wire, request_to_wire
 from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -58,9 +58,9 @@ class AsyncRankingClient(AsyncEventCalls, AsyncItemCalls):
     async def rank_request(self, request: RankRequest, *, fallback: Fallback | None = None) -> Ranking:
         """Send a request that exists already."""
         request = named(request)
-        message = request_to_wire(request)
+        message = request_to_wire(request, columns=True)
         try:
-            return ranking_from_wire(await self._call("Rank", message, hedged=True))
+            return ranking_of(request, await self._call("Rank", message, hedged=True))
         except RecsysError as error:
             return instead(error, request, self._fallback if fallback is None else fallback)
 

@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 
 from recsys.errors import NotReady, RecsysError
 from recsys.schema import Candidate, Ranking, RankRequest
-from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named
+from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named, ranking_of
 from serving.client.channel import Credentials, Token, open_channel
 from serving.client.dispatch import TRIES, Dispatch
 from serving.client.event_calls import EventCalls
@@ -17,7 +17,7 @@ from serving.client.fallback import Fallback, instead
 from serving.client.hedge_delay import HedgeAfter
 from serving.client.item_calls import ItemCalls
 from serving.client.lead import lead
-from serving.convert import info_from_wire, ranking_from_wire, request_to_wire
+from serving.convert import info_from_wire, request_to_wire
 from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -80,9 +80,9 @@ class RankingClient(EventCalls, ItemCalls):
     def rank_request(self, request: RankRequest, *, fallback: Fallback | None = None) -> Ranking:
         """Send a request that exists already; otherwise as ``rank``."""
         request = named(request)
-        message = request_to_wire(request)
+        message = request_to_wire(request, columns=True)
         try:
-            return ranking_from_wire(self._call("Rank", message, hedged=True))
+            return ranking_of(request, self._call("Rank", message, hedged=True))
         except RecsysError as error:
             return instead(error, request, self._fallback if fallback is None else fallback)
 

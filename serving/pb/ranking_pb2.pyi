@@ -94,7 +94,7 @@ class History(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "candidates", "history", "query", "surface", "time_us", "top_k", "reasons_per_item")
+    __slots__ = ("request_id", "user_id", "candidates", "history", "query", "surface", "time_us", "top_k", "reasons_per_item", "candidate_ids")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,7 @@ class RankRequest(_message.Message):
     TIME_US_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     REASONS_PER_ITEM_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_IDS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
@@ -113,7 +114,8 @@ class RankRequest(_message.Message):
     time_us: int
     top_k: int
     reasons_per_item: int
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., query: _Optional[str] = ..., surface: _Optional[str] = ..., time_us: _Optional[int] = ..., top_k: _Optional[int] = ..., reasons_per_item: _Optional[int] = ...) -> None: ...
+    candidate_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., query: _Optional[str] = ..., surface: _Optional[str] = ..., time_us: _Optional[int] = ..., top_k: _Optional[int] = ..., reasons_per_item: _Optional[int] = ..., candidate_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Reason(_message.Message):
     __slots__ = ("feature", "value", "effect")
@@ -138,7 +140,7 @@ class RankedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., click_probability: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions")
+    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions", "columns")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +165,7 @@ class RankResponse(_message.Message):
     ITEMS_WITHOUT_TEXT_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     STATE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     bundle_id: str
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
@@ -173,7 +176,18 @@ class RankResponse(_message.Message):
     items_without_text: _containers.RepeatedScalarFieldContainer[str]
     degraded: _containers.RepeatedScalarFieldContainer[Degradation]
     state_versions: _containers.ScalarMap[str, int]
-    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    columns: RankedColumns
+    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., columns: _Optional[_Union[RankedColumns, _Mapping]] = ...) -> None: ...
+
+class RankedColumns(_message.Message):
+    __slots__ = ("places", "scores", "click_probabilities")
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    CLICK_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    places: _containers.RepeatedScalarFieldContainer[int]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    click_probabilities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, places: _Optional[_Iterable[int]] = ..., scores: _Optional[_Iterable[float]] = ..., click_probabilities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("event_id", "time_us", "impression", "click", "interaction")

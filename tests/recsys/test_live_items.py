@@ -88,7 +88,9 @@ def rank(pipeline: RankingPipeline, *candidates: str | Candidate, **fields: Any)
 
 def outputs(pipeline: RankingPipeline, *item_ids: str, **fields: Any) -> np.ndarray:
     request = ask(pipeline, *item_ids, **fields)
-    return pipeline._text(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))[0]
+    return pipeline.list_text.of_requests(
+        [request], pipeline.state.look(Lists.from_requests([request], pipeline.catalog))
+    )[0]
 
 
 def vector(pipeline: RankingPipeline, item_id: str) -> bytes:
@@ -213,13 +215,13 @@ def test_a_history_is_read_as_its_items_are_now(pipeline: RankingPipeline) -> No
     first, second, *candidates = pipeline.catalog.ids[:6]
     clicked = (HistoryEntry(item_id=first, ts=1), HistoryEntry(item_id=second, ts=2))
     request = ask(pipeline, *candidates, history=clicked)
-    seen = pipeline.state.look(Lists.from_request(request, pipeline.catalog))  # before the items change
+    seen = pipeline.state.look(Lists.from_requests([request], pipeline.catalog))  # before the items change
     pipeline.upsert(frame({"item_id": first, "title": "A lamp for the desk"}))
     pipeline.delete([second])
     finish(pipeline)
 
     now = outputs(pipeline, *candidates, history=(HistoryEntry(item_id=first, ts=1),))
-    assert pipeline._text(request, seen)[0].tobytes() == now.tobytes()
+    assert pipeline.list_text.of_requests([request], seen)[0].tobytes() == now.tobytes()
 
 
 def test_a_change_that_the_text_does_not_show_is_not_read_again(pipeline: RankingPipeline) -> None:
@@ -481,11 +483,11 @@ def test_items_stand_at_the_number_of_their_newest_change_and_at_none_while_one_
     monkeypatch.setattr(pipeline.state, "items_changed", lambda: amid.append(pipeline.items.sequence))
     pipeline.follow_items(4)
     request = ask(pipeline, pipeline.catalog.ids[0])
-    receipts = [pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence]
+    ranked = [pipeline.rank_many([request])[0]]
     pipeline.upsert(frame({"item_id": "coat", "title": "A coat"}), lambda _: 5)
-    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+    ranked += pipeline.rank_many([request])
     pipeline.delete(["coat"], lambda _: 6)
-    receipts.append(pipeline.rank_with_receipt(request, now_us=1)[1].item_sequence)
+    ranked += pipeline.rank_many([request])
 
     assert amid == [None]
-    assert receipts == [4, 5, 6]
+    assert [each.receipt(each.ranking(), now_us=1).item_sequence for each in ranked] == [4, 5, 6]

@@ -129,7 +129,9 @@ def test_what_the_text_says_of_an_item_does_not_depend_on_the_items_beside_it(
     alone = replace(request, candidates=request.candidates[:1])
 
     def read(asked: RankRequest) -> np.ndarray:
-        return pipeline._text(asked, pipeline.state.look(Lists.from_request(asked, pipeline.catalog)))[0]
+        return pipeline.list_text.of_requests(
+            [asked], pipeline.state.look(Lists.from_requests([asked], pipeline.catalog))
+        )[0]
 
     np.testing.assert_array_equal(read(request)[:1], read(alone))
 
@@ -154,7 +156,9 @@ def test_an_unknown_item_is_read_where_its_text_came_along_and_ranked_all_the_sa
 def test_text_sent_for_a_catalog_item_under_another_id_says_the_same(pipeline: RankingPipeline) -> None:
     text = pipeline.catalog.texts([5])[0]
     request = ask(pipeline, Candidate(item_id=pipeline.catalog.ids[5]), Candidate(item_id="twin", text=text))
-    outputs, _ = pipeline._text(request, pipeline.state.look(Lists.from_request(request, pipeline.catalog)))
+    outputs, _ = pipeline.list_text.of_requests(
+        [request], pipeline.state.look(Lists.from_requests([request], pipeline.catalog))
+    )
 
     assert outputs.shape == (2, len(TEXT_OUTPUTS))
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)
@@ -173,8 +177,11 @@ def test_a_query_moves_what_the_text_says(pipeline: RankingPipeline) -> None:
     candidates = [Candidate(item_id=item_id) for item_id in pipeline.catalog.ids[:5]]
     asked = ask(pipeline, *candidates, query=pipeline.catalog.texts([2])[0].title)
     plain = replace(asked, query="")
-    seen = pipeline.state.look(Lists.from_request(asked, pipeline.catalog))
-    with_query, without = pipeline._text(asked, seen)[0], pipeline._text(plain, seen)[0]
+    seen = pipeline.state.look(Lists.from_requests([asked], pipeline.catalog))
+    with_query, without = (
+        pipeline.list_text.of_requests([asked], seen)[0],
+        pipeline.list_text.of_requests([plain], seen)[0],
+    )
 
     assert np.abs(with_query - without)[:, TEXT_OUTPUTS.index("max_similarity")].max() > 0.01
 
@@ -224,6 +231,36 @@ def test_threads_that_rank_at_once_get_what_one_gets(pipeline: RankingPipeline, 
         together = [ranking.items for ranking in threads.map(pipeline.rank, asked * 3)]
 
     assert together == alone * 3
+
+
+ASKED = st.tuples(
+    st.integers(0, 29),
+    st.sampled_from([0, 1, 15, 16, 17, 40]),
+    st.booleans(),
+    st.sampled_from(["", "a warm coat", "tea"]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked=st.lists(ASKED, min_size=1, max_size=12), seed=st.integers(0, 2**32))
+def test_a_request_is_answered_to_the_bit_as_alone_whatever_is_ranked_beside_it(
+    pipeline: RankingPipeline, stored: pl.DataFrame, asked: list[tuple[int, int, bool, str]], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    requests = []
+    for place, (row, count, sent, query) in enumerate(asked):
+        drawn = [
+            Candidate(item_id=pipeline.catalog.ids[each]) for each in rng.permutation(len(pipeline.catalog))[:count]
+        ]
+        request = replace(as_request(stored.row(row, named=True)), request_id=f"r{place}", query=query)
+        requests.append(replace(request, candidates=[*drawn, *NEW, *UNHEARD] if sent else drawn))
+
+    for request, together in zip(requests, pipeline.rank_many(requests), strict=True):
+        alone = pipeline.rank_many([request])[0]
+        assert together.table.tobytes() == alone.table.tobytes()
+        assert together.scores.tobytes() == alone.scores.tobytes()
+        assert together.ranking().items == alone.ranking().items
+        assert replace(together.ranking(), stage_seconds={}) == replace(alone.ranking(), stage_seconds={})
 
 
 def test_features_of_another_build_are_refused(tiny_bundle: Path) -> None:

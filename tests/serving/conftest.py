@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,6 @@ SCRIPT = Path(__file__).with_name("length_model.py")
 class Running:
     address: str
     model: Any
-    jobs: Mapping[Any, Any]
     servicer: Any
     metrics: str
     admin: str
@@ -69,7 +68,6 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
     yield Running(
         server.address,
         model,
-        server._servicer._jobs,
         server._servicer,
         server.metrics_address,
         server.admin_address,

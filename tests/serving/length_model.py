@@ -67,6 +67,33 @@ def manifest(*golden: GoldenRequest) -> Manifest:
     )
 
 
+class RankedByLength:
+    """What ``LengthModel`` has to say of one request."""
+
+    def __init__(self, request: RankRequest, ranking: Ranking) -> None:
+        self._request, self._ranking = request, ranking
+        lengths = [len(item_id) for item_id in request.item_ids]
+        self.table = np.array([[np.nan, length] for length in lengths], np.float32).reshape(len(lengths), 2)
+        self.scores = np.array(lengths, np.float64)
+
+    def ranking(self) -> Ranking:
+        return self._ranking
+
+    def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:
+        return Receipt(
+            request=self._request,
+            time_us=now_us,
+            bundle_id=ranking.bundle_id,
+            table=self.table,
+            scores=self.scores,
+            order=tuple(item.item_id for item in ranking.items),
+            text_coverage=ranking.text_coverage,
+            state_versions=ranking.state_versions,
+            item_sequence=0,
+            items_without_text=ranking.items_without_text,
+        )
+
+
 class LengthModel:
     """Longer ids first."""
 
@@ -75,6 +102,7 @@ class LengthModel:
         self.bundle_id = self.manifest.bundle_id
         self.providers = ("CPUExecutionProvider",)
         self.asked: list[RankRequest] = []
+        self.batches: list[int] = []
         self.learned: list[Logged] = []
         self.release = threading.Event()
         self.catalog = Catalog(pl.DataFrame(schema=SCHEMA))
@@ -108,21 +136,9 @@ class LengthModel:
             stage_seconds={"trees": 0.25},
         )
 
-    def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> tuple[Ranking, Receipt]:
-        ranking = self.rank(request)
-        lengths = [len(candidate.item_id) for candidate in request.candidates]
-        return ranking, Receipt(
-            request=request,
-            time_us=now_us,
-            bundle_id=self.bundle_id,
-            table=np.array([[np.nan, length] for length in lengths], np.float32).reshape(len(lengths), 2),
-            scores=np.array(lengths, np.float64),
-            order=tuple(item.item_id for item in ranking.items),
-            text_coverage=ranking.text_coverage,
-            state_versions=ranking.state_versions,
-            item_sequence=0,
-            items_without_text=ranking.items_without_text,
-        )
+    def rank_many(self, requests: Sequence[RankRequest]) -> list[RankedByLength]:
+        self.batches.append(len(requests))
+        return [RankedByLength(request, self.rank(request)) for request in requests]
 
     def learn(self, told: Sequence[Logged]) -> None:
         self.learned += told

@@ -167,7 +167,7 @@ def wait_for(condition: Any) -> None:
 def fill(narrow: Any, others: ThreadPoolExecutor, call: Any) -> list[Any]:
     """Have one computed, and then one wait; the other way round the second would find the queue full."""
     computed = others.submit(call)
-    wait_for(lambda: any(job.running() for job in list(narrow.jobs)))
+    wait_for(lambda: narrow.model.asked)
     waits = others.submit(call)
     wait_for(lambda: narrow.servicer.waiting == 1)
     return [computed, waits]

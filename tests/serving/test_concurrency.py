@@ -51,11 +51,12 @@ def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: R
 def test_a_cancelled_request_that_waits_for_a_thread_is_never_computed(
     running: Any, stub: pb_grpc.RankingServiceStub
 ) -> None:
+    before = len(running.model.asked)
     busy = [stub.Rank.future(pb.RankRequest(surface="held")) for _ in range(4)]  # as many as the server has threads
-    wait_for(lambda: len(running.jobs) == 4)
+    wait_for(lambda: len(running.model.asked) == before + 4)
     with capture_logs() as lines:
         waiting = stub.Rank.future(pb.RankRequest(request_id="cancelled"))
-        wait_for(lambda: len(running.jobs) == 5)
+        wait_for(lambda: running.servicer.waiting == 1)
         waiting.cancel()
         wait_for(lambda: calls(lines))
     running.model.release.set()

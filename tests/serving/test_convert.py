@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from recsys.schema import (
     HistoryEntry,
     ItemText,
     RankedItem,
+    RankedItems,
     Ranking,
     RankRequest,
     Reason,
@@ -69,6 +72,30 @@ def test_a_request_survives_the_wire(request: RankRequest) -> None:
     data = request_to_wire(request).SerializeToString()
 
     assert request_from_wire(pb.RankRequest.FromString(data), now_us=1) == request
+
+
+@given(REQUESTS)
+@settings(max_examples=200, deadline=None)
+def test_a_request_in_columns_is_the_same_request(request: RankRequest) -> None:
+    message = request_to_wire(request, columns=True)
+
+    assert bool(message.candidate_ids) == bool(request.candidates and not request.texts)
+    assert request_from_wire(message, now_us=NOW_US) == request
+
+
+def test_candidates_come_in_one_form_under_the_same_limits() -> None:
+    both = pb.RankRequest(candidates=[pb.Candidate(item_id="a")], candidate_ids=["b"])
+
+    with pytest.raises(InvalidRequest, match="both candidates and candidate_ids"):
+        request_from_wire(both, now_us=NOW_US)
+    with pytest.raises(InvalidRequest, match="no reasons for candidate_ids"):
+        reasons_wanted(pb.RankRequest(candidate_ids=["b"], reasons_per_item=1))
+    with pytest.raises(InvalidRequest, match="1001 candidates"):
+        request_from_wire(pb.RankRequest(candidate_ids=map(str, range(1_001))), now_us=NOW_US)
+    with pytest.raises(InvalidRequest, match="candidate 3 occurs twice"):
+        request_from_wire(pb.RankRequest(candidate_ids=["b", "a", "b"]), now_us=NOW_US)
+    with pytest.raises(InvalidRequest, match="item_id is empty"):
+        request_from_wire(pb.RankRequest(candidate_ids=["b", ""]), now_us=NOW_US)
 
 
 def test_an_absent_history_differs_from_an_empty_one() -> None:
@@ -164,6 +191,20 @@ def test_an_answer_survives_the_wire() -> None:
     )
 
     assert ranking_from_wire(ranking_to_wire(ranking, {}, per_item=0)) == ranking
+
+
+def test_an_answer_in_columns_names_places_and_no_ids() -> None:
+    ids = ["a", "b", "c"]
+    items = RankedItems(ids, np.array([2, 0]), np.array([1.5, -0.25]), np.array([0.75, 0.125]))
+    ranking = Ranking(request_id="r", bundle_id="b", items=items, text_coverage=1.0)
+    one_by_one = replace(ranking, items=tuple(items))
+
+    message = ranking_to_wire(ranking, {}, per_item=0, candidate_ids=ids)
+
+    assert not message.items
+    assert message.columns == pb.RankedColumns(places=[2, 0], scores=[1.5, -0.25], click_probabilities=[0.75, 0.125])
+    assert ranking_to_wire(one_by_one, {}, per_item=0, candidate_ids=ids) == message
+    assert ranking_from_wire(message, ids) == ranking
 
 
 def test_reasons_are_cut_to_the_number_asked_for_and_may_be_missing_values() -> None:

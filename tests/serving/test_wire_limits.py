@@ -16,7 +16,7 @@ from serving.pb import ranking_pb2 as pb
 from serving.server import SERVICE
 from serving.wire_limits import LIMITS, Limit, check_counts
 
-FEW = Limit(counted=3, most=2, refusal="candidates", inner={4: Limit(counted=1, most=3, refusal="entries")})
+FEW = Limit(counted=(3, 10), most=2, refusal="candidates", inner={4: Limit(counted=(1,), most=3, refusal="entries")})
 
 REQUESTS: dict[str, type[Any]] = {
     method.name: getattr(pb, method.input_type.name)
@@ -39,20 +39,21 @@ def test_the_limits_are_about_the_repeated_fields_of_the_proto() -> None:
     }
 
     assert {method: [*fields.values()] for method, fields in repeated.items() if fields} == {
-        method: [limit.counted] for method, limit in LIMITS.items()
+        method: [*limit.counted] for method, limit in LIMITS.items()
     }
     assert [*LIMITS["Rank"].inner] == [pb.RankRequest.HISTORY_FIELD_NUMBER]
-    assert LIMITS["Rank"].inner[4].counted == pb.History.ENTRIES_FIELD_NUMBER
+    assert LIMITS["Rank"].inner[4].counted == (pb.History.ENTRIES_FIELD_NUMBER,)
 
 
 @pytest.mark.parametrize("method", LIMITS)
 def test_as_many_as_allowed_pass_and_one_more_is_refused_with_their_number(method: str) -> None:
     limit = LIMITS[method]
-    one = bytes([limit.counted << 3 | 2, 3]) + b"\x0a\x01a"
+    for number in limit.counted:
+        one = bytes([number << 3 | 2, 3]) + b"\x0a\x01a"
 
-    check_counts(one * limit.most, limit)
-    with pytest.raises(InvalidRequest, match=f"^{limit.most + 1} [a-z_]+ are more than {limit.most}; send"):
-        check_counts(one * (limit.most + 1), limit)
+        check_counts(one * limit.most, limit)
+        with pytest.raises(InvalidRequest, match=f"^{limit.most + 1} [a-z_]+ are more than {limit.most}; send"):
+            check_counts(one * (limit.most + 1), limit)
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 129, 16_383, 16_384, 70_000])
@@ -106,7 +107,10 @@ def test_it_counts_as_the_parser_does(data: bytes) -> None:
         message = pb.RankRequest.FromString(data)
     except DecodeError:
         return  # refused by the parser, whatever is said here
-    many = len(message.candidates) > FEW.most or len(message.history.entries) > FEW.inner[4].most
+    many = (
+        len(message.candidates) + len(message.candidate_ids) > FEW.most
+        or len(message.history.entries) > FEW.inner[4].most
+    )
 
     assert refused(data) == many
 
@@ -118,7 +122,7 @@ def test_any_bytes_are_refused_or_left_to_the_parser(data: bytes) -> None:
             message = pb.RankRequest.FromString(data)
         except DecodeError:
             return
-        assert len(message.candidates) <= FEW.most
+        assert len(message.candidates) + len(message.candidate_ids) <= FEW.most
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,14 @@ def question(candidates: int, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     actions = rng.integers(1, len(ACTION_CODE), HEAD.history_length).astype(np.int8)
     actions[30:] = 0
-    return {
+    asked = {
         "candidates": unit(rng.standard_normal((candidates, HEAD.dimensions))),
         "item_logits": rng.standard_normal(candidates).astype(np.float32),
         "history": unit(rng.standard_normal((HEAD.history_length, HEAD.dimensions))),
         "actions": actions,
         "ages": rng.uniform(-1, 500, HEAD.history_length).astype(np.float32),
     }
+    return {name: part[None] for name, part in asked.items()}
 
 
 def unit(vectors: Any) -> Any:
@@ -116,10 +117,10 @@ def test_the_fp32_encoder_equals_the_trained_one_in_every_shape(shop: Any, graph
 @pytest.mark.parametrize("candidates", [1, 3, 16, 100])
 def test_the_head_equals_the_trained_one_in_every_shape(head: TorchHead, head_graph: bytes, candidates: int) -> None:
     asked = question(candidates)
-    tensors = {name: torch.from_numpy(part)[None] for name, part in asked.items()}
+    tensors = {name: torch.from_numpy(part) for name, part in asked.items()}
     tensors["actions"] = tensors["actions"].long()
     with torch.no_grad():
-        expected = head(**tensors)[0].numpy()
+        expected = head(**tensors).numpy()
 
     np.testing.assert_allclose(ClickHead(head_graph, threads=1, cuda=False).score(**asked), expected, atol=1e-5)
 
@@ -188,11 +189,24 @@ def test_a_candidates_outputs_do_not_change_by_one_bit_with_the_others(head_grap
     @given(seed=st.integers(0, 2**31), count=st.integers(1, 300))
     def same(seed: int, count: int) -> None:
         places = np.random.default_rng(seed).permutation(300)[:count]
-        part = {**asked, "candidates": asked["candidates"][places], "item_logits": asked["item_logits"][places]}
-        assert session.score(**part).tobytes() == whole[places].tobytes()
+        part = {name: asked[name][:, places] for name in ("candidates", "item_logits")}
+        assert session.score(**{**asked, **part}).tobytes() == whole[:, places].tobytes()
 
     same()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("candidates", [5, 16, 100, 300])
+def test_a_lists_outputs_do_not_change_by_one_bit_with_the_lists_beside_it(
+    head_graph: bytes, threads: int, candidates: int
+) -> None:
+    session = ClickHead(head_graph, threads=threads, cuda=False)
+    lists = [question(candidates, seed) for seed in range(7)]
+    together = session.score(**{name: np.concatenate([each[name] for each in lists]) for name in lists[0]})
+
+    for place, each in enumerate(lists):
+        assert session.score(**each).tobytes() == together[place].tobytes()
+
+
 def test_no_candidates_give_no_outputs(head_graph: bytes) -> None:
-    assert ClickHead(head_graph, threads=1, cuda=False).score(**question(0)).shape == (0, 5)
+    assert ClickHead(head_graph, threads=1, cuda=False).score(**question(0)).shape == (1, 0, 5)

@@ -101,7 +101,7 @@ def _lines(draw: st.DrawFn) -> list[Line]:
 
 def _question(catalog: Catalog, now: int, user: str) -> Lists:
     candidates = tuple(Candidate(item_id=item) for item in ITEMS)
-    return Lists.from_request(RankRequest(user_id=user, candidates=candidates, ts=now, surface="home"), catalog)
+    return Lists.from_requests([RankRequest(user_id=user, candidates=candidates, ts=now, surface="home")], catalog)
 
 
 def _online(blank: FeatureState, lines: list[Line]) -> list[Any]:

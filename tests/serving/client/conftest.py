@@ -45,8 +45,14 @@ class TellingServer(pb_grpc.RankingServiceServicer):
 
     def Rank(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self._do(request, context)
-        items = [pb.RankedItem(item_id=each.item_id) for each in request.candidates]
-        return pb.RankResponse(request_id=request.request_id, bundle_id=self.address, items=items)
+        count = len(request.candidate_ids)
+        columns = pb.RankedColumns(places=range(count), scores=[0.0] * count, click_probabilities=[0.0] * count)
+        return pb.RankResponse(
+            request_id=request.request_id,
+            bundle_id=self.address,
+            items=[pb.RankedItem(item_id=each.item_id) for each in request.candidates],
+            columns=columns if count else None,
+        )
 
     def GetModelInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self._do(request, context)

@@ -144,7 +144,8 @@ def test_a_request_without_a_receipt_is_named(serve: Any, traffic: Any, live: Pa
 def test_a_receipt_changes_no_answer(tiny_bundle: Path) -> None:
     pipeline = RankingPipeline.load(tiny_bundle)
     asked = pipeline.manifest.golden[0].request
-    ranking, receipt = pipeline.rank_with_receipt(asked, now_us=5)
+    scored = pipeline.rank_many([asked])[0]
+    ranking, receipt = scored.ranking(), scored.receipt(scored.ranking(), now_us=5)
 
     assert ranking.items == pipeline.rank(asked).items
     assert (receipt.request, receipt.time_us, receipt.item_sequence) == (asked, 5, 0)

@@ -1,0 +1,178 @@
+"""Requests that wait together are ranked together, and each is answered as if it had been alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from recsys.errors import TooLate
+from recsys.schema import Candidates, RankRequest
+from serving.admission import Admission, Place
+from serving.batching import Batches, Job
+
+
+def request(name: str, *, surface: str = "", candidates: int = 2) -> RankRequest:
+    ids = [f"{name}{'x' * place}" for place in range(candidates)] if candidates < 20 else [*map(str, range(candidates))]
+    return RankRequest(user_id=name, request_id=name, candidates=Candidates(ids), ts=1, surface=surface)
+
+
+def run(check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, threads: int = 1) -> tuple[list[int], Any]:
+    """Have ``check`` submit jobs; returns the sizes of the batches, and what each place was told to have taken."""
+    sizes: list[int] = []
+    took: list[tuple[Place, float]] = []
+
+    async def whole() -> None:
+        with ThreadPoolExecutor(threads) as executor:
+            batches = Batches(
+                executor, threads, took=lambda place, seconds: took.append((place, seconds)), batched=sizes.append
+            )
+            admission = Admission(threads=threads, most_waiting=1_000, default_s=60, most_s=60)
+
+            def job(model: Any, asked: RankRequest, *, left_s: float = 60.0, explain: bool = False) -> Job:
+                return Job(
+                    model=model,
+                    request=asked,
+                    place=Place(admission, len(asked.candidates), left_s),
+                    keep=lambda *_: None,
+                    answer=asyncio.get_running_loop().create_future(),
+                    explain=explain,
+                )
+
+            await check(batches, job)
+            assert not batches.unanswered
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+    return sizes, took
+
+
+async def held(batches: Batches, job: Any, model: Any) -> asyncio.Future[Any]:
+    """Keep the only thread busy, so that what comes next has to wait."""
+    answer = batches.submit(job(model, request("held", surface="held")))
+    while not model.asked:  # noqa: ASYNC110 - it is a thread that asks
+        await asyncio.sleep(0.001)
+    return answer
+
+
+def names(model: Any) -> list[str]:
+    return [asked.request_id for asked in model.asked]
+
+
+async def answered(*answers: Awaitable[Any]) -> list[str]:
+    return [ranking.request_id for ranking, _ in await asyncio.gather(*answers)]
+
+
+@pytest.fixture
+def model(length_model: Any) -> Any:
+    return length_model.LengthModel()
+
+
+def test_one_that_finds_a_thread_idle_is_ranked_alone_and_at_once(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        assert await answered(batches.submit(job(model, request("a")))) == ["a"]
+
+    assert run(check)[0] == [1]
+
+
+def test_what_waits_when_a_thread_becomes_free_is_ranked_in_one_pass(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        waiting = [batches.submit(job(model, request(name))) for name in "abc"]
+        assert batches.waiting == 3
+        model.release.set()
+        assert await answered(first, *waiting) == ["held", "a", "b", "c"]
+
+    sizes, took = run(check)
+
+    assert sizes == [1, 3]
+    # Each is booked its share of the pass.
+    assert len({seconds for _, seconds in took[1:]}) == 1
+
+
+def test_a_pass_has_a_thousand_candidates_or_one_request(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        sizes = [600, 300, 200, 1_000, 900, 50]
+        waiting = [batches.submit(job(model, request("r", candidates=size))) for size in sizes]
+        model.release.set()
+        await answered(first, *waiting)
+
+    assert run(check)[0] == [1, 2, 1, 1, 2]
+
+
+def test_requests_of_two_models_are_never_ranked_together(model: Any, length_model: Any) -> None:
+    other = length_model.LengthModel()
+
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        waiting = [
+            batches.submit(job(each, request(name))) for each, name in ((model, "a"), (other, "b"), (model, "c"))
+        ]
+        model.release.set()
+        await answered(first, *waiting)
+
+    assert run(check)[0] == [1, 1, 1, 1]
+    assert names(other) == ["b"]
+
+
+def test_one_that_wants_reasons_is_ranked_alone(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        waiting = [batches.submit(job(model, request(name), explain=name == "b")) for name in "abcd"]
+        model.release.set()
+        answers = await asyncio.gather(first, *waiting)
+        assert [bool(reasons) for _, reasons in answers] == [False, False, True, False, False]
+
+    assert run(check)[0] == [1, 1, 1, 2]
+
+
+def test_those_whose_caller_has_gone_or_whose_time_is_over_are_not_ranked(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        gone, late, there = (
+            batches.submit(job(model, request(name), left_s=left_s))
+            for name, left_s in (("gone", 60.0), ("late", 0.0), ("there", 60.0))
+        )
+        gone.cancel()
+        model.release.set()
+        assert await answered(first, there) == ["held", "there"]
+        with pytest.raises(TooLate):
+            await late
+
+    run(check)
+    assert names(model) == ["held", "there"]
+
+
+def test_one_that_cannot_be_ranked_does_not_harm_those_beside_it(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        good, bad, other = (
+            batches.submit(job(model, request(name, surface=surface)))
+            for name, surface in (("good", ""), ("bad", "broken"), ("other", ""))
+        )
+        model.release.set()
+        assert await answered(first, good, other) == ["held", "good", "other"]
+        with pytest.raises(KeyError):
+            await bad
+
+    run(check)
+
+
+def test_two_free_threads_share_what_comes(model: Any) -> None:
+    """The control of batching: where nothing waits, nobody is kept from a thread to fill a pass."""
+    met = threading.Barrier(2, timeout=10)
+
+    def rank_many(requests: Sequence[RankRequest]) -> Any:
+        met.wait()  # both at the same time, or never
+        return type(model).rank_many(model, requests)
+
+    model.rank_many = rank_many
+
+    async def check(batches: Batches, job: Any) -> None:
+        assert sorted(await answered(*(batches.submit(job(model, request(name))) for name in "ab"))) == ["a", "b"]
+
+    assert run(check, threads=2)[0] == [1, 1]
