@@ -15,6 +15,7 @@ import polars as pl
 from recsys.bundle import Manifest, ManifestDraft, check_fingerprint, read_bundle
 from recsys.calibration import Calibration
 from recsys.catalog import Catalog
+from recsys.crew import Crew
 from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, assemble
@@ -47,6 +48,7 @@ class RankingPipeline:
         *,
         threads: int = 1,
         cuda: bool | None = None,
+        crew: int = 1,
     ) -> None:
         self.manifest = manifest
         self.bundle_id = manifest.bundle_id if isinstance(manifest, Manifest) else ""
@@ -54,11 +56,13 @@ class RankingPipeline:
         # The bundle's own; where servers share one, what takes its place.
         self.state: Behaviour = FeatureState.from_bytes(files["state.safetensors"], self.catalog)
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
+        self._crew = Crew(crew)
         settings = TextSettings.model_validate(manifest.text.tokenizer)
         self.text = TextModel(
             tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
             encoder=ItemEncoder(files["item_encoder.onnx"], threads=threads, cuda=cuda),
             head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda),
+            crew=self._crew,
         )
         self.ranker = Ranker.from_text(files["ranker.txt"])
         self.strongest_features = self.ranker.strongest
@@ -82,14 +86,20 @@ class RankingPipeline:
         self.list_text = ListText(self.text, self.items, length=manifest.text.history_length, skips=manifest.text.skips)
 
     @classmethod
-    def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None) -> Self:
+    def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, crew: int = 1) -> Self:
         """Load a bundle's directory, checking every byte first.
+
+        Args:
+            directory: the bundle.
+            threads: threads for one operator of the text model.
+            cuda: True or False forces the choice; None uses the GPU where there is one.
+            crew: threads that share the work of a ranking of many candidates, as long as they have nothing else to do.
 
         Raises:
             BundleError: the bundle is damaged or does not fit this build.
         """
         bundle = read_bundle(directory)
-        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda)
+        return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda, crew=crew)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -139,6 +149,7 @@ class RankingPipeline:
     def close(self) -> None:
         """Stop reading texts in the background; rankings are still answered."""
         self.items.reader.close()
+        self._crew.close()
 
     def rank(self, request: RankRequest) -> Ranking:
         """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
@@ -155,7 +166,7 @@ class RankingPipeline:
         text, attended_without_text = self.list_text.of_requests(requests, seen)
         watch.stop("text")
         table = assemble(text, behaviour, lists.offsets, self.state.feature_set.names)
-        scores = self.ranker.predict(table)
+        scores = self.ranker.predict(table, self._crew)
         probabilities = self.calibration.probability(scores)
         watch.stop("ranker")
         settled = before == self.items.sequence

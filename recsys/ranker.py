@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import pairwise
 from typing import Self
 
@@ -10,11 +11,15 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from recsys.crew import Crew
 from recsys.errors import BundleError
 from recsys.forest import Forest, NotForThis
 
 # Scores are cut to this grid, far below any difference that means something and far above the noise of float sums.
 GRID = 1e-9
+
+# Rows that a thread scores at a time where several share the work.
+_SHARED = 128
 
 # Arrays of one entry per leaf or per inner node; LightGBM's parser believes their lengths.
 _PER_LEAF = ("leaf_value", "leaf_weight", "leaf_count")
@@ -56,11 +61,14 @@ class Ranker:
         gains = self._booster.feature_importance("gain")
         return tuple(self.names[column] for column in np.argsort(-gains, kind="stable"))
 
-    def predict(self, table: npt.NDArray[np.float32], *, threads: int = 1) -> npt.NDArray[np.float64]:
+    def predict(
+        self, table: npt.NDArray[np.float32], crew: Crew | None = None, *, threads: int = 1
+    ) -> npt.NDArray[np.float64]:
         """Return the score of each row [R] of a table [R, C] whose columns are ``names``; NaN stands for missing.
 
         Args:
             table: the figures.
+            crew: shares the work of many rows.
             threads: more than one pays on a whole log only; scores do not depend on it.
 
         Raises:
@@ -70,12 +78,21 @@ class Ranker:
         if not len(table):
             return np.empty(0)
         if self._forest is not None and threads == 1:
-            scores = self._forest.score(table)
+            scores = self._forest.score(table) if crew is None else self._shared(self._forest, table, crew)
         else:
             scores = np.asarray(self._booster.predict(table, raw_score=True, num_threads=threads), np.float64)
         if not np.isfinite(scores).all():
             raise BundleError("the ranker gives scores that are not finite; roll back, then train again")
         return np.round(scores / GRID) * GRID
+
+    def _shared(self, forest: Forest, table: npt.NDArray[np.float32], crew: Crew) -> npt.NDArray[np.float64]:
+        scores = np.empty(len(table))
+
+        def score(begin: int) -> None:
+            scores[begin : begin + _SHARED] = forest.score(table[begin : begin + _SHARED])
+
+        crew.share([partial(score, begin) for begin in range(0, len(table), _SHARED)])
+        return scores
 
     def contributions(self, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return how far each column moved each row's score, and the expected score last (TreeSHAP); [R, C + 1]."""

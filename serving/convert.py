@@ -133,7 +133,8 @@ def ranking_to_wire(
         message.columns.places.extend(items.places_among(candidate_ids))
         message.columns.scores.extend(items.scores.tolist())
         message.columns.click_probabilities.extend(items.click_probabilities.tolist())
-    for item in () if candidate_ids else ranking.items:
+        return message
+    for item in ranking.items:
         written = message.items.add(item_id=item.item_id, score=item.score, click_probability=item.click_probability)
         for reason in reasons.get(item.item_id, ())[:per_item]:
             written.reasons.add(feature=reason.feature, value=reason.value, effect=reason.effect)

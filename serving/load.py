@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from recsys.errors import BundleError
@@ -25,7 +26,7 @@ def load_current(registry: Path) -> Model:
     # Only now: the server listens, and refuses a bundle, without having loaded the model libraries.
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
 
-    return RankingPipeline.load(bundle)
+    return RankingPipeline.load(bundle, crew=len(os.sched_getaffinity(0)))
 
 
 def warm_up(model: Model) -> None:

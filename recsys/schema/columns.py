@@ -14,13 +14,18 @@ class Columns(Sequence[T]):
 
     __slots__ = ()
 
-    @abstractmethod
     def __iter__(self) -> Iterator[T]:
         """Make one member after the other."""
+        return map(self.member, range(len(self)))
+
+    @abstractmethod
+    def member(self, place: int) -> T:
+        """Make the member at a place from 0."""
 
     def __getitem__(self, place: Any) -> Any:
         """Return the member at a place, or those of a slice as a tuple."""
-        return tuple(self)[place]
+        places = range(len(self))[place]
+        return self.member(places) if isinstance(places, int) else tuple(map(self.member, places))
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the members are equal, in columns or not."""

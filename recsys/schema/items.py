@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -78,6 +78,6 @@ class Candidates(Columns[Candidate]):
         """Count the candidates."""
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[Candidate]:
-        """Make one candidate after the other."""
-        return (Candidate(item_id=item_id, text=self.texts.get(place)) for place, item_id in enumerate(self.ids))
+    def member(self, place: int) -> Candidate:
+        """Make the candidate at a place."""
+        return Candidate(item_id=self.ids[place], text=self.texts.get(place))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -83,10 +83,13 @@ class RankedItems(Columns[RankedItem]):
         """Count the places."""
         return len(self.places)
 
-    def __iter__(self) -> Iterator[RankedItem]:
-        """Make one place after the other, best first."""
-        columns = zip(self.item_ids, self.scores.tolist(), self.click_probabilities.tolist(), strict=True)
-        return (RankedItem(item_id=each, score=score, click_probability=chance) for each, score, chance in columns)
+    def member(self, place: int) -> RankedItem:
+        """Make what stands at a place."""
+        return RankedItem(
+            item_id=self._candidate_ids[self.places[place]],
+            score=float(self.scores[place]),
+            click_probability=float(self.click_probabilities[place]),
+        )
 
 
 # What an answer may have to do without: the shared state, so that nothing of what people did is known.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
+from recsys.crew import Crew
 from recsys.errors import BundleError
 from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.encoder import ItemEncoder
@@ -19,8 +23,9 @@ from recsys.text.tokens import ItemTokenizer
 
 Floats = npt.NDArray[np.float32]
 
-# Candidates of one call of the click head, those of several lists together: more would leave the nearest caches.
-_AT_ONCE = 1_024
+# Candidates of one call of the click head, those of several lists together: more would leave the nearest caches, and
+# a long list is cut so that several threads can share it.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +92,12 @@ class Vectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextModel:
-    """Tokenizer, encoder and click head of one bundle."""
+    """Tokenizer, encoder and click head of one bundle; ``crew`` shares the work of long lists."""
 
     tokenizer: ItemTokenizer
     encoder: ItemEncoder
     head: ClickHead
+    crew: Crew
     room: Room = field(default_factory=Room)
 
     def encode(self, texts: Sequence[ItemText]) -> Vectors:
@@ -113,7 +119,7 @@ class TextModel:
     ) -> Floats:
         """Return the text outputs of L lists with R candidates in all [R, 5], NaN where a candidate has no text.
 
-        Lists of like length share a call of the click head; none of its outputs depends on which.
+        Lists of like length share a call of the click head, and idle threads share the calls; no output depends on it.
 
         Args:
             known: the vectors that rows refer to.
@@ -127,36 +133,56 @@ class TextModel:
         """
         if queries is not None:
             history, actions, ages = prepend_query(history, actions, ages, queries)
-        codes = np.where(history < 0, 0, actions)
+        asked = _Asked(known, more, items, history, np.where(history < 0, 0, actions), ages)
         outputs = np.empty((len(items), len(TEXT_OUTPUTS)), np.float32)
-        lengths = np.diff(offsets)
-        widths = -(-lengths // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
-        for width in np.unique(widths[lengths > 0]).tolist():
-            alike = np.flatnonzero(widths == width)
-            at_once = max(1, _AT_ONCE // width)
-            for begin in range(0, len(alike), at_once):
-                chosen = alike[begin : begin + at_once]
-                within = np.arange(width) < lengths[chosen, None]
-                rows = np.zeros((len(chosen), width), np.int64)
-                rows[within] = np.concatenate([items[offsets[each] : offsets[each + 1]] for each in chosen])
-                scored = self._score_alike(known, rows, history[chosen], codes[chosen], ages[chosen], more)
-                for each, mine in zip(chosen, scored, strict=True):
-                    outputs[offsets[each] : offsets[each + 1]] = mine[: lengths[each]]
+        self.crew.share([partial(self._call, asked, pieces, outputs) for pieces in _calls(offsets)])
         outputs[items < 0] = np.nan
         return outputs
 
-    def _score_alike(
-        self,
-        known: Vectors,
-        rows: npt.NDArray[np.int64],
-        history: npt.NDArray[np.integer],
-        codes: npt.NDArray[np.int8],
-        ages: Floats,
-        more: Vectors | None,
-    ) -> Floats:
-        """Score lists of one width; rows [B, N], what their users did [B, H]; returns [B, N, 5]."""
-        lists, width = rows.shape
-        room = self.room.of(lists, width, history.shape[1], known.vectors.shape[1])
-        known.gather(rows, room.candidates, room.logits, more)
-        known.gather(history, room.history, None, more)
-        return self.head.score(room.candidates, room.logits, room.history, codes, ages)
+    def _call(self, asked: _Asked, pieces: Sequence[_Piece], outputs: Floats) -> None:
+        """Have the click head score B pieces of lists, and write what it says where they stand in ``outputs``."""
+        lists = [piece.number for piece in pieces]
+        rows = np.zeros((len(pieces), pieces[0].width), np.int64)
+        for place, piece in enumerate(pieces):
+            rows[place, : piece.end - piece.begin] = asked.items[piece.begin : piece.end]
+        history = asked.history[lists]
+        room = self.room.of(*rows.shape, history.shape[1], asked.known.vectors.shape[1])
+        asked.known.gather(rows, room.candidates, room.logits, asked.more)
+        asked.known.gather(history, room.history, None, asked.more)
+        scored = self.head.score(room.candidates, room.logits, room.history, asked.codes[lists], asked.ages[lists])
+        for place, piece in enumerate(pieces):
+            outputs[piece.begin : piece.end] = scored[place, : piece.end - piece.begin]
+
+
+class _Asked(NamedTuple):
+    """What the click head is asked of L lists with R candidates."""
+
+    known: Vectors
+    more: Vectors | None
+    items: npt.NDArray[np.integer]  # [R]
+    history: npt.NDArray[np.integer]  # [L, H]
+    codes: npt.NDArray[np.int8]  # [L, H]
+    ages: Floats  # [L, H]
+
+
+class _Piece(NamedTuple):
+    """Candidates ``begin`` to ``end`` of all, which list ``number`` has; ``width`` counts whole blocks of them."""
+
+    number: int
+    begin: int
+    end: int
+    width: int
+
+
+def _calls(offsets: npt.NDArray[np.int64]) -> list[list[_Piece]]:
+    """Cut lists into pieces, and put pieces of one width together, so that nothing but whole blocks is filled up."""
+    alike: dict[int, list[list[_Piece]]] = {}
+    for number, (first, last) in enumerate(pairwise(offsets.tolist())):
+        for begin in range(first, last, _AT_ONCE):
+            end = min(begin + _AT_ONCE, last)
+            width = -(-(end - begin) // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
+            calls = alike.setdefault(width, [[]])
+            if (len(calls[-1]) + 1) * width > _AT_ONCE:
+                calls.append([])
+            calls[-1].append(_Piece(number, begin, end, width))
+    return [pieces for calls in alike.values() for pieces in calls if pieces]
