@@ -58,7 +58,7 @@ class RankingPipeline:
         self.text = TextModel(
             tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
             encoder=ItemEncoder(files["item_encoder.onnx"], threads=threads, cuda=cuda),
-            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda),
+            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda, grid=manifest.text.grid),
         )
         self.ranker = Ranker.from_text(files["ranker.txt"])
         self.strongest_features = self.ranker.strongest

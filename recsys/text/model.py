@@ -14,6 +14,9 @@ from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
+from recsys.text.head import CANDIDATE_BLOCK, ClickHead
+from recsys.text.query import prepend_query
+from recsys.text.resident_head import ListRows
 from recsys.text.room import Room
 from recsys.text.tokens import ItemTokenizer
 
@@ -155,8 +158,13 @@ class TextModel:
         more: Vectors | None,
     ) -> Floats:
         """Score lists of one width; rows [B, N], what their users did [B, H]; returns [B, N, 5]."""
-        lists, width = rows.shape
-        room = self.room.of(lists, width, history.shape[1], known.vectors.shape[1])
-        known.gather(rows, room.candidates, room.logits, more)
-        known.gather(history, room.history, None, more)
-        return self.head.score(room.candidates, room.logits, room.history, codes, ages)
+
+        def gathered() -> Floats:
+            lists, width = rows.shape
+            room = self.room.of(lists, width, history.shape[1], known.vectors.shape[1])
+            known.gather(rows, room.candidates, room.logits, more)
+            known.gather(history, room.history, None, more)
+            return self.head.score(room.candidates, room.logits, room.history, codes, ages)
+
+        asked = ListRows(candidates=rows, history=history, actions=codes, ages=ages)
+        return self.head.score_rows(known, asked, more, gathered)

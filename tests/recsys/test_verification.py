@@ -27,7 +27,7 @@ class RankingPipeline:
     bundle_id = "planted"
 
     @classmethod
-    def load(cls, directory):
+    def load(cls, directory, **_):
         {load}
         return cls()
 
