@@ -14,8 +14,6 @@ from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
-from recsys.text.head import CANDIDATE_BLOCK, ClickHead
-from recsys.text.query import prepend_query
 from recsys.text.resident_head import ListRows
 from recsys.text.room import Room
 from recsys.text.tokens import ItemTokenizer
