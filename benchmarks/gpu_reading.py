@@ -47,8 +47,21 @@ def reading_figures(device: Device, scale: Scale, rate: float, folder: Path) -> 
     bert = bert.to(device.name, torch.bfloat16)
     bert.set_attn_implementation("sdpa")
     return {
+        **_agreement(fp32, ours, tokenizer.encode([ItemText(title="a", description=text) for text in texts[:64]])),
         **_encoding(device, rate, ours, tokenizer, texts, bert, words, folder),
         **_pairs(device, scale, rate, ours, tokenizer, bert, words, folder),
+    }
+
+
+def _agreement(fp32: bytes, ours: dict[str, ItemEncoder], tokens: Tokens) -> dict[str, Figure]:
+    """Compare vectors with those of the CPU, fp32."""
+    expected, _ = ItemEncoder(fp32, cuda=False).encode(tokens)
+    found = {name: encoder.encode(tokens)[0] for name, encoder in ours.items()}
+    return {
+        f"encoder_{name}_largest_difference": Figure(
+            value=float(np.abs(vectors - expected).max()), unit="", says="of a vector's numbers, to the CPU's in fp32"
+        )
+        for name, vectors in found.items()
     }
 
 

@@ -80,7 +80,7 @@ def test_a_bundle_from_before_the_grid_keeps_its_outputs_as_they_are(tiny_bundle
     raw, rounded = (pipeline.table(asked, _seen(pipeline, asked))[:, :5] for pipeline in (old, new))
 
     assert not np.array_equal(raw, rounded, equal_nan=True)
-    np.testing.assert_allclose(rounded, on_grid(raw, TEXT_GRID), atol=2e-6)  # the table cuts both to four digits
+    np.testing.assert_allclose(rounded, on_grid(raw, TEXT_GRID), atol=2e-6)  # the grid of every column of the table
 
 
 def _seen(pipeline: RankingPipeline, request: RankRequest) -> Any:
