@@ -42,7 +42,8 @@ _OUT_OF_MEMORY = re.compile(
 )
 # Of any other failure of CUDA's or of its libraries' it is unknown what still holds (issues 5295, 26312, 4008).
 _LOST = re.compile(
-    r"(?:CUDA|CUBLAS|CUDNN|CURAND|CUFFT)(?:LT)?\w* (?:failure|error)|cuda[A-Z]\w+|libcuda", re.IGNORECASE
+    r"\b(?:CUDA|CUBLAS|CUBLASLT|CUDNN|CURAND|CUFFT) (?:failure|error)\b"
+    r"|\bcuda(?:Error|Malloc|Memcpy|Memset|Stream|Launch|Event|Device)\w*"
 )
 
 
@@ -90,6 +91,19 @@ class Gpu:
     def use(self) -> None:
         """Note that a session runs on it."""
         self._used = True
+
+    def opened(self, on_gpu: Callable[[], Answer], on_cpu: Callable[[], Answer]) -> Answer:
+        """Open something on the GPU; on the CPU where the GPU fails at that, or is lost."""
+        if self._lost:
+            return on_cpu()
+        try:
+            return on_gpu()
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            self._note(fault, error, last=True)
+            return on_cpu()
 
     def answer(
         self, whole: Callable[[], Answer], *, halved: Callable[[], Answer] | None = None, cpu: Callable[[], Answer]

@@ -25,7 +25,10 @@ class ItemEncoder:
 
     def __init__(self, graph: bytes, *, threads: int = 0, cuda: bool | None = None, gpu: Gpu = GPU) -> None:
         """Open the graph; ``gpu`` is told the GPU's faults, and the graph then opened on the CPU too."""
-        self._session = open_session(graph, threads=threads, cuda=cuda)
+        self._session: Any = gpu.opened(
+            lambda: open_session(graph, threads=threads, cuda=cuda),
+            lambda: open_session(graph, threads=threads, cuda=False),
+        )
         # Opened when it is first needed, from the same bytes: it takes as much memory again.
         self._on_cpu: Callable[[], Any] = cache(lambda: open_session(graph, threads=threads, cuda=False))
         self._gpu: Gpu | None = None

@@ -14,6 +14,7 @@ def on_grid(outputs: npt.NDArray[np.float32], grid: float) -> npt.NDArray[np.flo
     """Round text outputs to multiples of a power of two, NaN staying NaN; 0 leaves them as they are."""
     if not grid:
         return outputs
-    scale = np.float32(1.0 / grid)
-    rounded: npt.NDArray[np.float32] = np.rint(outputs * scale) / scale
-    return rounded + np.float32(0.0)  # no -0, which would be another number to a hash
+    rounded: npt.NDArray[np.float32] = np.multiply(outputs, np.float32(1.0 / grid))
+    np.rint(rounded, out=rounded)
+    np.multiply(rounded, np.float32(grid), out=rounded)
+    return np.add(rounded, np.float32(0.0), out=rounded)  # no -0, which would be another number to a hash

@@ -65,7 +65,11 @@ class ResidentHead:
 
     @classmethod
     def open(cls, head: bytes, *, device: str, threads: int = 0, gpu: Gpu = GPU) -> ResidentHead | None:
-        """Open an exported click head on a device; None where ONNX Runtime gives the session to another one."""
+        """Open an exported click head on a device; None where that fails, or ONNX Runtime chooses another one."""
+        return gpu.opened(lambda: cls._opened(head, device, threads, gpu), lambda: None)
+
+    @classmethod
+    def _opened(cls, head: bytes, device: str, threads: int, gpu: Gpu) -> ResidentHead | None:
         cuda = device == "cuda"
         session = open_session(with_gather(head), threads=threads, cuda=cuda)
         if on_cuda(session) != cuda:

@@ -24,13 +24,16 @@ DEVICE_LOST = (
 )
 COPY_FAILED = "[ONNXRuntimeError] : 1 : FAIL : CUDA error executing cudaMemcpy(dst_data, src_data, bytes)"
 BLAS_FAILED = "[ONNXRuntimeError] : 1 : FAIL : CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0 ; hostname=h"
+OTHERWISE = (
+    "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for a node of CUDAExecutionProvider"
+)
 WRONG_INPUT = (
     "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: ages for the following indices"
 )
 
 
 class Computation:
-    """Fails with the errors given, one each time, then answers; a rank counts as 2 halves of its value."""
+    """Fails with the errors given, one each time, then answers how it was asked."""
 
     def __init__(self, *errors: str) -> None:
         self.errors = list(errors)
@@ -76,6 +79,7 @@ def gpu(clock: Clock) -> Gpu:
         (COPY_FAILED, GpuFault.LOST),
         (BLAS_FAILED, GpuFault.LOST),
         (WRONG_INPUT, None),
+        (OTHERWISE, None),
     ],
 )
 def test_the_fault_is_read_from_onnx_runtimes_words(words: str, fault: GpuFault | None) -> None:
@@ -149,3 +153,21 @@ def test_an_error_that_is_not_the_gpus_is_nobody_elses_to_answer(gpu: Gpu) -> No
 
 def test_a_process_without_a_gpu_says_so() -> None:
     assert Gpu().state is GpuState.NONE
+
+
+def test_what_does_not_open_on_the_gpu_is_opened_on_the_cpu(gpu: Gpu) -> None:
+    full = Computation(NO_MEMORY)
+
+    assert gpu.opened(lambda: full.on_gpu("gpu"), lambda: "cpu") == "cpu"
+    assert gpu.opened(lambda: full.on_gpu("gpu"), lambda: "cpu") == "gpu"
+    assert gpu.faults["out_of_memory"] == 1
+    with pytest.raises(RuntimeError, match="NOT_IMPLEMENTED"):
+        gpu.opened(lambda: Computation(OTHERWISE).on_gpu("gpu"), lambda: "cpu")
+
+
+def test_nothing_is_opened_on_a_gpu_that_is_lost(gpu: Gpu) -> None:
+    Computation(DEVICE_LOST).by(gpu)
+    working = Computation()
+
+    assert gpu.opened(lambda: working.on_gpu("gpu"), lambda: "cpu") == "cpu"
+    assert working.asked == []
