@@ -63,6 +63,7 @@ class Gpu:
 
     def __init__(self, *, rest_s: float = REST_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._rest_s, self._clock = rest_s, clock
+        self._resting = f"texts are computed on the CPU for {rest_s:g} s; let fewer share the GPU"
         self._changing = threading.Lock()
         self._used = self._lost = False
         self._rests_until = -float("inf")
@@ -102,7 +103,7 @@ class Gpu:
             fault = fault_of(error)
             if fault is None:
                 raise
-            self._note(fault, error, last=True)
+            self._note(fault, error, now="opened on the CPU; let fewer share the GPU, then load the bundle again")
             return on_cpu()
 
     def answer(
@@ -126,23 +127,22 @@ class Gpu:
                 fault = fault_of(error)
                 if fault is None:
                     raise
-                self._note(fault, error, last=attempt is halved or halved is None)
+                last = attempt is halved or halved is None
+                self._note(fault, error, now=self._resting if last else "tried again in halves", rest=last)
         with self._changing:
             self._instead += 1
         return cpu()
 
-    def _note(self, fault: GpuFault, error: Exception, *, last: bool) -> None:
-        """Count a fault and raise the alarm; ``last`` where nothing else is left to try on the GPU."""
+    def _note(self, fault: GpuFault, error: Exception, *, now: str, rest: bool = False) -> None:
+        """Count a fault and raise the alarm; ``now`` says what follows, where the GPU is not lost."""
         with self._changing:
             self._faults[fault.value] += 1
             self._lost = self._lost or fault is GpuFault.LOST
-            if fault is GpuFault.OUT_OF_MEMORY and last:
+            if rest:
                 self._rests_until = self._clock() + self._rest_s
-        told = {
-            GpuState.LOST: "texts are computed on the CPU until this server is started anew; restart it soon",
-            GpuState.RESTING: f"texts are computed on the CPU for {self._rest_s:g} s; let fewer share the GPU",
-        }.get(self.state, "tried again in halves")
-        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {error}"[:500], now=told)
+        if fault is GpuFault.LOST:
+            now = "texts are computed on the CPU until this server is started anew; restart it soon"
+        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {error}"[:500], now=now)
 
 
 GPU = Gpu()
