@@ -60,6 +60,14 @@ def test_rankings_are_the_same_to_the_bit(plain: RankingPipeline, resident: Rank
         assert answers(resident, asked) == answers(plain, asked)
 
 
+def test_so_they_are_where_several_are_ranked_in_one_pass(plain: RankingPipeline, resident: RankingPipeline) -> None:
+    asked = requests(plain)
+
+    for ours, theirs in zip(plain.rank_many(asked), resident.rank_many(asked), strict=True):
+        assert ours.table.tobytes() == theirs.table.tobytes()
+        assert ours.scores.tobytes() == theirs.scores.tobytes()
+
+
 def test_so_they_are_after_items_came_while_it_served(plain: RankingPipeline, resident: RankingPipeline) -> None:
     items = pl.DataFrame({"item_id": ["late-1", "late-2"], "title": ["Late socks", "Later socks"]})
     for pipeline in (plain, resident):
@@ -86,4 +94,4 @@ def test_a_bundle_from_before_the_grid_keeps_its_outputs_as_they_are(tiny_bundle
 def _seen(pipeline: RankingPipeline, request: RankRequest) -> Any:
     from recsys.lists import Lists
 
-    return pipeline.state.look(Lists.from_request(request, pipeline.catalog))
+    return pipeline.state.look(Lists.from_requests([request], pipeline.catalog))
