@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
@@ -72,7 +71,8 @@ def hardware() -> str:
     parts = [found["processor"].value, f"{found['cores'].value} cores", found["memory"].value]
     if (gpu := found["gpu"]).value == "used":
         parts.append(gpu.remark)
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "lightgbm", "grpcio")]
+    libraries = ("numpy", "lightgbm", "grpcio", *(("torch", "onnxruntime-gpu") if gpu.value == "used" else ()))
+    versions = [f"{name} {found[name].value}" for name in libraries if name in found]
     return ", ".join([*parts, f"Python {platform.python_version()}", *versions])
 
 

@@ -20,6 +20,7 @@ from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
 from recsys.schema import TEXT_OUTPUTS
+from recsys.text.grid import TEXT_GRID
 from recsys.text.model import Vectors
 from recsys.text.tokens import TextSettings
 from training.golden import golden_requests
@@ -130,6 +131,7 @@ def _draft(scale: Scale, state: FeatureState, impressions: pl.DataFrame, items: 
             tokenizer=TextSettings().model_dump(),
             dimensions=scale.dimensions,
             history_length=scale.history,
+            grid=TEXT_GRID,
             variants={"fp32": TextVariant(file="item_encoder.onnx", shipped=True)},
         ),
         window=TrainingWindow(first_ts=int(ts[0]), last_ts=int(ts[-1]), lists=impressions.height, items=items),

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from recsys.onnx_session import cuda_usable, open_session
+from recsys.onnx_session import CUDA, cuda_usable, on_cuda, open_session
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _GIB = 1024**3
+# A vector of the usual width, in float32.
+_WIDTH = 256
+_VECTOR_BYTES = 4 * _WIDTH
 
 _LIBRARIES = (
     "recsys", "onnxruntime-gpu", "onnxruntime", "lightgbm", "numpy", "polars", "tokenizers", "grpcio", "protobuf",
@@ -135,18 +138,34 @@ def _scoring() -> list[Finding]:
     try:
         session = open_session(_IDENTITY, threads=1)
         (answer,) = session.run(None, {"x": [1.5]})
-        device = "GPU" if "CUDAExecutionProvider" in session.get_providers() else "CPU"
+        device = "GPU" if on_cuda(session) else "CPU"
         works = "a session opens and answers" if list(answer) == [1.5] else "a session opens and answers wrongly"
     except Exception as error:  # noqa: BLE001 whatever it is, it is the finding
         device, works = "none", f"no session opens: {error}"
+    driver, used = _driver(), device == "GPU"
     return [
         Finding(name="onnxruntime providers", value=", ".join(listed), remark="built in; not all need be usable here"),
-        gpu(driver=_driver(), listed="CUDAExecutionProvider" in listed, usable=cuda_usable(), used=device == "GPU"),
+        gpu(driver=driver, listed=CUDA in listed, usable=cuda_usable(), used=used, name=_device_name()),
         Finding(name="text scoring", value=device, remark=works),
+        item_vectors(used=used, memory=(driver or {}).get("memory", 0)),
     ]
 
 
-def gpu(*, driver: Mapping[str, int] | None, listed: bool, usable: bool, used: bool) -> Finding:
+def item_vectors(*, used: bool, memory: int) -> Finding:
+    """Say where item vectors lie and in what precision; ``memory`` is the GPU's, in bytes, 0 where it is not known."""
+    if not used:
+        remark = f"a GPU would hold them: {_VECTOR_BYTES * 1e6 / _GIB:.1f} GiB for a million of {_WIDTH} numbers"
+        return Finding(name="item vectors", value="host memory", remark=remark)
+    # Half of it: growing takes the old room and the new one at once.
+    room = f", room for {memory / 2 / _VECTOR_BYTES / 1e6:.0f} million of {_WIDTH} numbers" if memory else ""
+    return Finding(
+        name="item vectors",
+        value="GPU memory",
+        remark=f"fp32 without TF32, so that the order is the CPU's{room}; the CPU stands in where the GPU fails",
+    )
+
+
+def gpu(*, driver: Mapping[str, int] | None, listed: bool, usable: bool, used: bool, name: str = "") -> Finding:
     """Say whether the GPU will be used, and if not, what stands in the way.
 
     Args:
@@ -154,6 +173,7 @@ def gpu(*, driver: Mapping[str, int] | None, listed: bool, usable: bool, used: b
         listed: ONNX Runtime was built with its CUDA provider.
         usable: the driver starts and finds a device.
         used: a session really got the CUDA provider.
+        name: what the first device is called.
     """
     if driver is None:
         return Finding(name="gpu", value="not used", remark="no NVIDIA driver library (libcuda.so.1) on this machine")
@@ -167,7 +187,8 @@ def gpu(*, driver: Mapping[str, int] | None, listed: bool, usable: bool, used: b
             f"{version}, but the CUDA provider does not start; install recsys[gpu] for its CUDA and cuDNN libraries"
         )
     else:
-        return Finding(name="gpu", value="used", remark=f"{version}, {driver['devices']} device(s)")
+        called = f", the first is {name}" if name else ""
+        return Finding(name="gpu", value="used", remark=f"{version}, {driver['devices']} device(s){called}")
     return Finding(name="gpu", value="not used", remark=remark)
 
 
@@ -176,11 +197,24 @@ def _driver() -> dict[str, int] | None:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    version, devices = ctypes.c_int(0), ctypes.c_int(0)
+    version, devices, memory = ctypes.c_int(0), ctypes.c_int(0), ctypes.c_size_t(0)
     library.cuDriverGetVersion(ctypes.byref(version))
     if library.cuInit(0) == 0:
         library.cuDeviceGetCount(ctypes.byref(devices))
-    return {"version": version.value, "devices": devices.value}
+    if devices.value:
+        library.cuDeviceTotalMem_v2(ctypes.byref(memory), 0)
+    return {"version": version.value, "devices": devices.value, "memory": memory.value}
+
+
+def _device_name() -> str:
+    """Name the first GPU; empty without one."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ""
+    name = ctypes.create_string_buffer(128)
+    known = library.cuInit(0) == 0 and library.cuDeviceGetName(name, len(name), 0) == 0
+    return name.value.decode(errors="replace") if known else ""
 
 
 def _read(path: Path) -> str:

@@ -61,7 +61,7 @@ class RankingPipeline:
         self.text = TextModel(
             tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
             encoder=ItemEncoder(files["item_encoder.onnx"], threads=threads, cuda=cuda),
-            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda),
+            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda, grid=manifest.text.grid),
             crew=self._crew,
         )
         self.ranker = Ranker.from_text(files["ranker.txt"])

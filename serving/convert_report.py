@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys.gpu import GpuState
 from serving.pb import ranking_pb2 as pb
 from serving.report import ServerReport, Store
 from serving.telemetry.recent import RecentCalls
@@ -11,6 +12,13 @@ _STORES: dict[Store, pb.StoreState] = {
     Store.UP_TO_DATE: pb.STORE_STATE_UP_TO_DATE,
     Store.BEHIND: pb.STORE_STATE_BEHIND,
 }
+_GPUS: dict[GpuState, pb.GpuState] = {
+    GpuState.NONE: pb.GPU_STATE_NONE,
+    GpuState.USED: pb.GPU_STATE_USED,
+    GpuState.RESTING: pb.GPU_STATE_RESTING,
+    GpuState.LOST: pb.GPU_STATE_LOST,
+}
+_GPUS_NAMED = {number: state for state, number in _GPUS.items()}
 _NAMED = {number: store for store, number in _STORES.items()}
 
 
@@ -44,6 +52,8 @@ def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
         degraded=report.degraded,
         pending_texts=report.pending_texts,
         memory_bytes=report.memory_bytes,
+        gpu=_GPUS[report.gpu],
+        gpu_faults=report.gpu_faults,
     )
 
 
@@ -77,4 +87,6 @@ def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
         degraded=dict(message.degraded),
         pending_texts=message.pending_texts,
         memory_bytes=message.memory_bytes,
+        gpu=_GPUS_NAMED.get(message.gpu, GpuState.NONE),  # a server that does not say has none
+        gpu_faults=message.gpu_faults,
     )

@@ -35,8 +35,9 @@ def warm_up(model: Model) -> None:
     Raises:
         BundleError: this process answers otherwise than training did.
     """
+    exact = "CUDAExecutionProvider" not in model.providers
     for number, golden in enumerate(model.manifest.golden, start=1):
-        if fault := compare(golden, model.rank(golden.request)):
+        if fault := compare(golden, model.rank(golden.request), exact=exact):
             raise BundleError(
                 f"golden request {number} of bundle {model.bundle_id} is answered otherwise in this process: "
                 f"{fault}; do not serve it here, see `recsys doctor`"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from recsys.gpu import GpuState
 from recsys.registry import Registry
 from serving.model import Model
 from serving.telemetry.recent import RecentCalls
@@ -51,6 +52,8 @@ class ServerReport:
     degraded: Mapping[str, int]
     pending_texts: int
     memory_bytes: int
+    gpu: GpuState
+    gpu_faults: int
 
 
 class Reporter:
@@ -86,6 +89,8 @@ class Reporter:
             degraded={name: int(n) for name, n in figures.by("recsys_degraded_answers_total", "reason").items()},
             pending_texts=int(figures.one("recsys_pending_texts")),
             memory_bytes=int(figures.one("process_resident_memory_bytes")),
+            gpu=GpuState("".join(figures.by("recsys_gpu_state", "state")) or GpuState.NONE),
+            gpu_faults=int(sum(figures.by("recsys_gpu_faults_total", "fault").values())),
         )
 
 

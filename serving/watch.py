@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recsys.bundle import Manifest
+from recsys.gpu import GPU, Gpu
 from serving.event_log import EventLog
 from serving.event_writer import Committed, EventWriter
 from serving.model import Model, describe
@@ -27,7 +28,15 @@ def watch_model(telemetry: Telemetry, model: Model, *, load_s: float) -> None:
     follow("recsys_pending_texts", lambda: model.pending_texts)
     follow("recsys_cache_hits_total", lambda: {("vectors",): model.text_lookups()[0]}, source="vectors")
     follow("recsys_cache_misses_total", lambda: {("vectors",): model.text_lookups()[1]}, source="vectors")
+    watch_gpu(telemetry, GPU)
     telemetry.sample(model)
+
+
+def watch_gpu(telemetry: Telemetry, gpu: Gpu) -> None:
+    """Show whether this process computes on a GPU, and how often it could not."""
+    telemetry.follow("recsys_gpu_state", lambda: {(gpu.state.value,): 1.0})
+    telemetry.follow("recsys_gpu_faults_total", lambda: {(fault,): times for fault, times in gpu.faults.items()})
+    telemetry.follow("recsys_gpu_missed_total", lambda: gpu.instead)
 
 
 def watch_state(telemetry: Telemetry, model: Model, log: EventLog | None) -> Committed:

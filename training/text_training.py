@@ -23,6 +23,7 @@ from recsys.features import Histories
 from recsys.files import write_file
 from recsys.lists import Lists
 from recsys.schema import TEXT_OUTPUTS, ItemText
+from recsys.text.grid import TEXT_GRID, on_grid
 from recsys.text.tokens import ItemTokenizer, Tokens
 from training.backbone import load_backbone, load_tokenizer, with_lora
 from training.click_model import ClickHead, ClickModelConfig, ItemEncoder
@@ -44,7 +45,8 @@ Tell = Callable[[str, float, str], None]
 class TrainedText:
     """The text model to serve, the out-of-time scores for the ranker, and what each slice was measured at.
 
-    ``outage_scores`` [R of those lists, 5] are the same models' scores of the lists with outages.
+    ``outage_scores`` [R of those lists, 5] are the same models' scores of the lists with outages. Both lie on
+    ``recsys.text.grid.TEXT_GRID``, as those of the served model will.
     """
 
     predictor: ClickPredictor
@@ -111,9 +113,10 @@ def train_text(
         metrics[name] = _train_slice(predictor, lists, known, config, work / name, tell, judged=judged)
         if following is not None:
             ahead = np.arange(len(known), _whole_moments(log.lists.ts, following))
-            values[lists.rows(ahead)] = score_lists(predictor, lists, ahead)
+            values[lists.rows(ahead)] = on_grid(score_lists(predictor, lists, ahead), TEXT_GRID)
             of_outages = np.flatnonzero(np.isin(outages.numbers, ahead))
-            outage_values[outage_lists.rows(of_outages)] = score_lists(predictor, outage_lists, of_outages)
+            in_outages = score_lists(predictor, outage_lists, of_outages)
+            outage_values[outage_lists.rows(of_outages)] = on_grid(in_outages, TEXT_GRID)
             trained_until[ahead] = log.lists.ts[known[-1]] if len(known) else -1
     return TrainedText(
         predictor=predictor,

@@ -26,6 +26,7 @@ from recsys.features import FeatureState, column_names, features_and_histories
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
+from recsys.text.grid import TEXT_GRID
 from training.calibrate import fit_calibration
 from training.config import TrainConfig
 from training.fit_ranker import FittedRanker, fit_ranker
@@ -170,6 +171,7 @@ def _draft(
             dimensions=config.text.dimensions,
             history_length=config.text.history_length,
             skips=config.text.skips,
+            grid=TEXT_GRID,
             variants=exported.variants,
         ),
         window=TrainingWindow(

@@ -57,13 +57,17 @@ class TextVariant(_Strict):
 
 
 class TextModel(_Strict):
-    """The text model's identity, how texts become its input, and how a history does."""
+    """The text model's identity, how texts become its input, and how a history does.
+
+    ``grid`` is what text outputs were rounded to when the ranker learned; 0, as in older bundles, if they were not.
+    """
 
     fingerprint: str
     tokenizer: dict[str, JsonValue] = {}
     dimensions: int = Field(gt=0)
     history_length: int = Field(gt=0)
     skips: bool = False
+    grid: float = Field(default=0.0, ge=0.0)
     variants: dict[str, TextVariant]
 
 

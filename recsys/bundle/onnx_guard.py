@@ -6,9 +6,8 @@ in the working directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from recsys.errors import BundleError
+from recsys.onnx_wire import MalformedError, fields
 
 # Which fields of which message hold further messages, on every path from the model to a tensor (onnx.proto).
 _NESTED: dict[str, dict[int, str]] = {
@@ -23,11 +22,6 @@ _NESTED: dict[str, dict[int, str]] = {
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _ORT_FORMAT = b"ORTM"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-class _MalformedError(ValueError):
-    """The bytes are no protobuf message."""
 
 
 def check_onnx(name: str, graph: bytes) -> None:
@@ -48,7 +42,7 @@ def check_onnx(name: str, graph: bytes) -> None:
         while pending:
             kind, message = pending.pop()
             graphs += kind == "graph"
-            for number, value in _fields(message):
+            for number, value in fields(message):
                 if kind == "tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)):
                     raise BundleError(
                         f"{name} keeps weights in a file outside itself; export it with the weights inside"
@@ -56,45 +50,7 @@ def check_onnx(name: str, graph: bytes) -> None:
                 inner = _NESTED[kind].get(number)
                 if inner and isinstance(value, memoryview):
                     pending.append((inner, value))
-    except _MalformedError as error:
+    except MalformedError as error:
         raise BundleError(f"{name} is not an ONNX model; export it again") from error
     if not graphs:
         raise BundleError(f"{name} holds no graph; export it again")
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield each field's number and value: an int for a varint, the raw bytes for everything else."""
-    at, end = 0, len(message)
-    while at < end:
-        key, at = _varint(message, at)
-        wire = key & 7
-        if not 8 <= key < 2**32:  # no field 0; and longer keys would be cut short by ONNX Runtime, so mean another one
-            raise _MalformedError
-        if wire == _VARINT:
-            value, at = _varint(message, at)
-            yield key >> 3, value
-            continue
-        if wire == _BYTES:
-            length, at = _varint(message, at)
-        elif wire in (_FIXED64, _FIXED32):
-            length = 8 if wire == _FIXED64 else 4
-        else:  # groups: ONNX has none
-            raise _MalformedError
-        if length > end - at:
-            raise _MalformedError
-        yield key >> 3, message[at : at + length]
-        at += length
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Decode a base-128 number; return it and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            raise _MalformedError
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _MalformedError

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from serving.report import ServerReport
 
 _EVERY_S = 2.0
+_GPU_SAID = {
+    "resting": "[yellow]out of memory, the CPU stands in for a while[/]",
+    "lost": "[red]lost, the CPU stands in until the server is restarted[/]",
+}
 
 
 def status(
@@ -89,6 +93,8 @@ def _facts(report: ServerReport) -> dict[str, str]:
         "in flight": f"{report.in_flight:,}, of which {report.queue_length:,} wait",
         "pending texts": f"{report.pending_texts:,}",
         "degraded": degraded or "none",
+        "gpu": _GPU_SAID.get(report.gpu, report.gpu)
+        + (f"  [red]failed {report.gpu_faults:,} times[/]" if report.gpu_faults else ""),
         "memory": f"{report.memory_bytes / 2**20:,.0f} MiB",
     }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.onnx_session import open_session
+from recsys.gpu import GPU, Gpu
+from recsys.onnx_session import on_cuda, open_session
 from recsys.text.tokens import Tokens
 
 TOKEN_BUDGET = 8_192
@@ -20,8 +23,18 @@ class ItemEncoder:
     unit length) and ``item_logits`` (float32 [b]).
     """
 
-    def __init__(self, graph: bytes, *, threads: int = 0, cuda: bool | None = None) -> None:
-        self._session = open_session(graph, threads=threads, cuda=cuda)
+    def __init__(self, graph: bytes, *, threads: int = 0, cuda: bool | None = None, gpu: Gpu = GPU) -> None:
+        """Open the graph; ``gpu`` is told the GPU's faults, and the graph then opened on the CPU too."""
+        self._session: Any = gpu.opened(
+            lambda: open_session(graph, threads=threads, cuda=cuda),
+            lambda: open_session(graph, threads=threads, cuda=False),
+        )
+        # Opened when it is first needed, from the same bytes: it takes as much memory again.
+        self._on_cpu: Callable[[], Any] = cache(lambda: open_session(graph, threads=threads, cuda=False))
+        self._gpu: Gpu | None = None
+        if on_cuda(self._session):
+            self._gpu = gpu
+            gpu.use()
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
 
     @property
@@ -48,5 +61,23 @@ class ItemEncoder:
     def _run(
         self, ids: npt.NDArray[np.int64], fields: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        vectors, logits = self._session.run(None, {"ids": ids, "fields": fields})
-        return vectors, logits
+        if self._gpu is None:
+            return _computed(self._session, ids, fields)
+        half = len(ids) // 2
+
+        def halved() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            parts = [_computed(self._session, ids[part], fields[part]) for part in (slice(half), slice(half, None))]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+        return self._gpu.answer(
+            lambda: _computed(self._session, ids, fields),
+            halved=halved if half else None,
+            cpu=lambda: _computed(self._on_cpu(), ids, fields),
+        )
+
+
+def _computed(
+    session: Any, ids: npt.NDArray[np.int64], fields: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    vectors, logits = session.run(None, {"ids": ids, "fields": fields})
+    return vectors, logits

@@ -18,14 +18,11 @@ from recsys.schema import TEXT_OUTPUTS, ItemText
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
+from recsys.text.resident_head import ListRows
 from recsys.text.room import Room
 from recsys.text.tokens import ItemTokenizer
 
 Floats = npt.NDArray[np.float32]
-
-# Candidates of one call of the click head, those of several lists together: more would leave the nearest caches, and
-# a long list is cut so that several threads can share it.
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +132,7 @@ class TextModel:
             history, actions, ages = prepend_query(history, actions, ages, queries)
         asked = _Asked(known, more, items, history, np.where(history < 0, 0, actions), ages)
         outputs = np.empty((len(items), len(TEXT_OUTPUTS)), np.float32)
-        self.crew.share([partial(self._call, asked, pieces, outputs) for pieces in _calls(offsets)])
+        self.crew.share([partial(self._call, asked, pieces, outputs) for pieces in _calls(offsets, self.head.at_once)])
         outputs[items < 0] = np.nan
         return outputs
 
@@ -145,13 +142,20 @@ class TextModel:
         rows = np.zeros((len(pieces), pieces[0].width), np.int64)
         for place, piece in enumerate(pieces):
             rows[place, : piece.end - piece.begin] = asked.items[piece.begin : piece.end]
-        history = asked.history[lists]
-        room = self.room.of(*rows.shape, history.shape[1], asked.known.vectors.shape[1])
-        asked.known.gather(rows, room.candidates, room.logits, asked.more)
-        asked.known.gather(history, room.history, None, asked.more)
-        scored = self.head.score(room.candidates, room.logits, room.history, asked.codes[lists], asked.ages[lists])
+        asked_rows = ListRows(
+            candidates=rows, history=asked.history[lists], actions=asked.codes[lists], ages=asked.ages[lists]
+        )
+        scored = self.head.score_rows(asked.known, asked_rows, asked.more, lambda: self._gathered(asked, asked_rows))
         for place, piece in enumerate(pieces):
             outputs[piece.begin : piece.end] = scored[place, : piece.end - piece.begin]
+
+    def _gathered(self, asked: _Asked, of: ListRows) -> Floats:
+        """Score by vectors that are gathered here, which is how the CPU does it."""
+        lists, width = of.candidates.shape
+        room = self.room.of(lists, width, of.history.shape[1], asked.known.vectors.shape[1])
+        asked.known.gather(of.candidates, room.candidates, room.logits, asked.more)
+        asked.known.gather(of.history, room.history, None, asked.more)
+        return self.head.score(room.candidates, room.logits, room.history, of.actions, of.ages)
 
 
 class _Asked(NamedTuple):
@@ -174,15 +178,18 @@ class _Piece(NamedTuple):
     width: int
 
 
-def _calls(offsets: npt.NDArray[np.int64]) -> list[list[_Piece]]:
-    """Cut lists into pieces, and put pieces of one width together, so that nothing but whole blocks is filled up."""
+def _calls(offsets: npt.NDArray[np.int64], at_once: int) -> list[list[_Piece]]:
+    """Cut lists into pieces, and put pieces of one width together, ``at_once`` candidates in all.
+
+    So nothing but whole blocks is filled up.
+    """
     alike: dict[int, list[list[_Piece]]] = {}
     for number, (first, last) in enumerate(pairwise(offsets.tolist())):
-        for begin in range(first, last, _AT_ONCE):
-            end = min(begin + _AT_ONCE, last)
+        for begin in range(first, last, at_once):
+            end = min(begin + at_once, last)
             width = -(-(end - begin) // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
             calls = alike.setdefault(width, [[]])
-            if (len(calls[-1]) + 1) * width > _AT_ONCE:
+            if (len(calls[-1]) + 1) * width > at_once:
                 calls.append([])
             calls[-1].append(_Piece(number, begin, end, width))
     return [pieces for calls in alike.values() for pieces in calls if pieces]

@@ -31,6 +31,14 @@ class RejectionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REJECTION_REASON_FUTURE: _ClassVar[RejectionReason]
     REJECTION_REASON_CONFLICT: _ClassVar[RejectionReason]
 
+class GpuState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GPU_STATE_UNSPECIFIED: _ClassVar[GpuState]
+    GPU_STATE_NONE: _ClassVar[GpuState]
+    GPU_STATE_USED: _ClassVar[GpuState]
+    GPU_STATE_RESTING: _ClassVar[GpuState]
+    GPU_STATE_LOST: _ClassVar[GpuState]
+
 class StoreState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     STORE_STATE_UNSPECIFIED: _ClassVar[StoreState]
@@ -52,6 +60,11 @@ REJECTION_REASON_MALFORMED: RejectionReason
 REJECTION_REASON_TOO_LATE: RejectionReason
 REJECTION_REASON_FUTURE: RejectionReason
 REJECTION_REASON_CONFLICT: RejectionReason
+GPU_STATE_UNSPECIFIED: GpuState
+GPU_STATE_NONE: GpuState
+GPU_STATE_USED: GpuState
+GPU_STATE_RESTING: GpuState
+GPU_STATE_LOST: GpuState
 STORE_STATE_UNSPECIFIED: StoreState
 STORE_STATE_OWN: StoreState
 STORE_STATE_UP_TO_DATE: StoreState
@@ -384,7 +397,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes")
+    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes", "gpu", "gpu_faults")
     class StateVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -416,6 +429,8 @@ class GetStatusResponse(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     PENDING_TEXTS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    GPU_FAULTS_FIELD_NUMBER: _ClassVar[int]
     bundle_id: str
     created_us: int
     code_version: str
@@ -433,7 +448,9 @@ class GetStatusResponse(_message.Message):
     degraded: _containers.ScalarMap[str, int]
     pending_texts: int
     memory_bytes: int
-    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    gpu: GpuState
+    gpu_faults: int
+    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu: _Optional[_Union[GpuState, str]] = ..., gpu_faults: _Optional[int] = ...) -> None: ...
 
 class MethodStatus(_message.Message):
     __slots__ = ("method", "calls", "failed", "refused", "p50_seconds", "p99_seconds")

@@ -38,6 +38,11 @@ READINGS: dict[str, Reading] = {
     ),
     "recsys_cache_hits_total": Reading(says="Looked up and found.", labels=("cache",), counted=True),
     "recsys_cache_misses_total": Reading(says="Looked up and not found.", labels=("cache",), counted=True),
+    "recsys_gpu_state": Reading(
+        says="1; whether texts are computed on a GPU: none, used, resting, lost.", labels=("state",)
+    ),
+    "recsys_gpu_faults_total": Reading(says="Times that the GPU failed.", labels=("fault",), counted=True),
+    "recsys_gpu_missed_total": Reading(says="Computations done on the CPU in the GPU's place.", counted=True),
     "recsys_receipts_written_total": Reading(says="Receipts written.", counted=True),
     "recsys_receipts_dropped_total": Reading(says="Receipts that could not be written.", counted=True),
     "recsys_feature_drift": Reading(

@@ -9,7 +9,7 @@ import sys
 import onnxruntime as ort
 import pytest
 
-from recsys.doctor import diagnose, gpu, processor
+from recsys.doctor import diagnose, gpu, item_vectors, processor
 from recsys.onnx_session import cuda_usable
 
 XEON = """processor\t: 0
@@ -82,3 +82,17 @@ def test_a_gpu_that_is_not_used_has_its_reason(
 
     assert finding.value == ("used" if used else "not used")
     assert remark in finding.remark
+
+
+def test_a_gpu_that_is_used_is_named() -> None:
+    driver = {"version": 13000, "devices": 1, "memory": 80 << 30}
+
+    assert "the first is H100" in gpu(driver=driver, listed=True, usable=True, used=True, name="H100").remark
+
+
+def test_where_item_vectors_lie_is_told_and_how_many_there_is_room_for() -> None:
+    on_gpu, elsewhere = item_vectors(used=True, memory=80 << 30), item_vectors(used=False, memory=0)
+
+    assert (on_gpu.value, elsewhere.value) == ("GPU memory", "host memory")
+    assert "room for 42 million of 256 numbers" in on_gpu.remark
+    assert "1.0 GiB for a million" in elsewhere.remark

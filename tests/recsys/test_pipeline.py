@@ -19,6 +19,7 @@ from recsys.errors import BundleError, InvalidRequest
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.schema import ACTIONS, TEXT_OUTPUTS, Candidate, HistoryEntry, ItemText, Ranking, RankRequest
+from recsys.text.grid import TEXT_GRID
 
 TOLERANCE = 1e-6
 NEW = [Candidate(item_id=f"new-{n}", text=ItemText(title=f"A warm coat, size {n}", tags=("wool",))) for n in range(4)]
@@ -161,7 +162,7 @@ def test_text_sent_for_a_catalog_item_under_another_id_says_the_same(pipeline: R
     )
 
     assert outputs.shape == (2, len(TEXT_OUTPUTS))
-    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=TEXT_GRID)
 
 
 def test_the_catalog_knows_better_than_a_text_sent_for_a_known_item(pipeline: RankingPipeline) -> None:

@@ -27,7 +27,7 @@ class RankingPipeline:
     bundle_id = "planted"
 
     @classmethod
-    def load(cls, directory):
+    def load(cls, directory, **_):
         {load}
         return cls()
 
@@ -232,6 +232,26 @@ def test_scores_are_compared_to_a_millionth_and_the_order_exactly(ranking: Ranki
     golden = GoldenRequest(request=request, scores={"a": 2.0, "b": 1.0}, order=("a", "b"))
 
     assert compare(golden, ranking) == "" if not fault else fault in compare(golden, ranking)
+
+
+@pytest.mark.parametrize(
+    ("order", "fault"),
+    [
+        (list("abcdefghij"), ""),
+        (list("abdcefghij"), ""),
+        (list("jihgfedcba"), "Kendall's tau of -1.000"),
+        (list("abcdefghi"), "ranked 9 items"),
+    ],
+)
+def test_another_device_may_turn_neighbours_round_and_no_more(order: list[str], fault: str) -> None:
+    ids = list("abcdefghij")
+    request = RankRequest(user_id="ann", candidates=tuple(Candidate(item_id=item_id) for item_id in ids), ts=1)
+    golden = GoldenRequest(request=request, scores={name: -float(n) for n, name in enumerate(ids)}, order=tuple(ids))
+    items = tuple(RankedItem(item_id=name, score=-float(n), click_probability=0.5) for n, name in enumerate(order))
+    ranking = Ranking(request_id="", bundle_id="b", items=items, text_coverage=1.0)
+
+    found = compare(golden, ranking, exact=False)
+    assert found == "" if not fault else fault in found
 
 
 def test_a_bundle_as_training_makes_it_is_accepted_by_a_real_child(tiny_bundle: Path) -> None:

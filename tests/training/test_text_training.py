@@ -12,6 +12,7 @@ from recsys.catalog import Catalog
 from recsys.dataset import read_dataset
 from recsys.features import FeatureState, features_and_histories
 from recsys.lists import Lists
+from recsys.text.grid import TEXT_GRID, on_grid
 from training.config import load_config
 from training.finetune import score_lists
 from training.simulate import simulate
@@ -102,6 +103,14 @@ def test_lists_with_outages_are_scored_by_the_same_models_without_their_historie
     assert np.array_equal(text.outage_scores[:, 1], whole[:, 1], equal_nan=True)
     assert (similarity[scored] == 0).all()
     assert (whole[scored, 3] != 0).any()
+
+
+def test_the_scores_that_the_ranker_learns_from_lie_on_the_grid(train: Any) -> None:
+    text = train()[0]
+
+    for scores in (text.scores.values, text.outage_scores):
+        assert np.array_equal(scores, on_grid(scores, TEXT_GRID), equal_nan=True)
+        assert (~np.isnan(scores)).any()
 
 
 def test_the_head_is_trained_before_and_after_the_encoder(train: Any) -> None:

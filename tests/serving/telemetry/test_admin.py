@@ -15,6 +15,7 @@ from grpc import StatusCode, aio
 
 from recsys.errors import ConfigError, InvalidRequest
 from recsys.events import Interaction
+from recsys.gpu import Gpu, GpuState
 from serving.access.door import open_door
 from serving.access.settings import AccessSettings
 from serving.admin import AdminPort, AdminServicer
@@ -24,9 +25,10 @@ from serving.config import ServerConfig
 from serving.convert_report import report_from_wire, report_to_wire
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
-from serving.report import ServerReport, Store
+from serving.report import Reporter, ServerReport, Store
 from serving.telemetry.recent import RecentCalls
 from serving.telemetry.telemetry import Telemetry
+from serving.watch import watch_gpu
 
 REPORT = ServerReport(
     bundle_id="b-2",
@@ -46,6 +48,8 @@ REPORT = ServerReport(
     degraded={"no_state": 5},
     pending_texts=6,
     memory_bytes=1 << 30,
+    gpu=GpuState.LOST,
+    gpu_faults=4,
 )
 
 
@@ -74,6 +78,23 @@ def test_a_server_tells_how_it_is_doing(watched: Any) -> None:
 
 def test_a_report_goes_over_the_wire_whole() -> None:
     assert report_from_wire(report_to_wire(REPORT)) == REPORT
+
+
+def test_a_gpu_that_fails_shows_in_the_report(tmp_path: Path) -> None:
+    telemetry, gpu = Telemetry(ServerConfig(registry=tmp_path)), Gpu()
+    reporter = Reporter(telemetry, tmp_path)
+    assert (reporter.report().gpu, reporter.report().gpu_faults) == (GpuState.NONE, 0)
+
+    watch_gpu(telemetry, gpu)
+    gpu.use()
+    assert reporter.report().gpu is GpuState.USED
+
+    def fails() -> str:
+        raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h")
+
+    assert gpu.answer(fails, cpu=lambda: "answered") == "answered"
+    assert (reporter.report().gpu, reporter.report().gpu_faults) == (GpuState.LOST, 1)
+    assert telemetry.registry.get_sample_value("recsys_gpu_missed_total") == 1
 
 
 def test_operators_are_on_this_machine_and_not_on_the_port_for_everybody(watched: Any) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from recsys.cli import app
 from recsys.errors import NotReady
+from recsys.gpu import GpuState
 from serving.client import RankingClient
 from serving.report import ServerReport, Store
 from serving.telemetry.recent import RecentCalls
@@ -35,6 +36,8 @@ REPORT = ServerReport(
     degraded={"no_state": 5},
     pending_texts=6,
     memory_bytes=1 << 30,
+    gpu=GpuState.LOST,
+    gpu_faults=4,
 )
 
 
@@ -82,6 +85,15 @@ def test_what_went_wrong_stands_out(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=120).print(_shown(REPORT))
 
     shown = capsys.readouterr().out
-    for said in ("b-3 is promoted, and not served", "10.00%", "no_state: 5", "behind", "25.0 h", "500.0 ms"):
+    for said in (
+        "b-3 is promoted, and not served",
+        "10.00%",
+        "no_state: 5",
+        "behind",
+        "25.0 h",
+        "500.0 ms",
+        "lost, the CPU",
+        "failed 4 times",
+    ):
         assert said in shown
     assert _plain({"p50_s": math.nan, "calls": (1,)}) == {"p50_s": None, "calls": [1]}

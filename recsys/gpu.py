@@ -1,0 +1,148 @@
+"""The GPU of this process: whether it may be asked, what went wrong with it, and who answers then."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+import structlog
+
+# How long nothing is asked of a GPU that was out of memory.
+REST_S = 30.0
+
+Answer = TypeVar("Answer")
+_log = structlog.get_logger()
+
+
+class GpuState(StrEnum):
+    """Whether texts are computed on a GPU: there is none, it is used, it rests after a fault, it is lost for good."""
+
+    NONE = "none"
+    USED = "used"
+    RESTING = "resting"
+    LOST = "lost"
+
+
+class GpuFault(StrEnum):
+    """What went wrong: no memory left, or an error after which CUDA answers nothing else in this process."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    LOST = "lost"
+
+
+# As ONNX Runtime words them, for it has no types for these (its issues 16307, 9939 and 22702).
+_OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory|out of memory|CUDA(?:\w*) failure 2:|(?:CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+# Of any other failure of CUDA's or of its libraries' it is unknown what still holds (issues 5295, 26312, 4008).
+_LOST = re.compile(
+    r"\b(?:CUDA|CUBLAS|CUBLASLT|CUDNN|CURAND|CUFFT) (?:failure|error)\b"
+    r"|\bcuda(?:Error|Malloc|Memcpy|Memset|Stream|Launch|Event|Device)\w*"
+)
+
+
+def fault_of(error: Exception) -> GpuFault | None:
+    """Tell from an error's words what is wrong with the GPU; None where it is about something else."""
+    words = str(error)
+    if _OUT_OF_MEMORY.search(words):
+        return GpuFault.OUT_OF_MEMORY
+    return GpuFault.LOST if _LOST.search(words) else None
+
+
+class Gpu:
+    """Has computations done on the GPU while it can, and on the CPU otherwise; for any number of threads.
+
+    CUDA's state belongs to the process, so one of these stands for all sessions and bundles in it (``GPU``).
+    """
+
+    def __init__(self, *, rest_s: float = REST_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rest_s, self._clock = rest_s, clock
+        self._resting = f"texts are computed on the CPU for {rest_s:g} s; let fewer share the GPU"
+        self._changing = threading.Lock()
+        self._used = self._lost = False
+        self._rests_until = -float("inf")
+        self._faults: Counter[str] = Counter({fault.value: 0 for fault in GpuFault})
+        self._instead = 0
+
+    @property
+    def state(self) -> GpuState:
+        """Whether it is used as of now."""
+        if self._lost:
+            return GpuState.LOST
+        if not self._used:
+            return GpuState.NONE
+        return GpuState.RESTING if self._clock() < self._rests_until else GpuState.USED
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """How often it failed, by ``GpuFault``."""
+        return dict(self._faults)
+
+    @property
+    def instead(self) -> int:
+        """How many computations meant for the GPU were done on the CPU."""
+        return self._instead
+
+    def use(self) -> None:
+        """Note that a session runs on it."""
+        self._used = True
+
+    def opened(self, on_gpu: Callable[[], Answer], on_cpu: Callable[[], Answer]) -> Answer:
+        """Open something on the GPU; on the CPU where the GPU fails at that, or is lost."""
+        if self._lost:
+            return on_cpu()
+        try:
+            return on_gpu()
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            self._note(fault, error, now="opened on the CPU; let fewer share the GPU, then load the bundle again")
+            return on_cpu()
+
+    def answer(
+        self, whole: Callable[[], Answer], *, halved: Callable[[], Answer] | None = None, cpu: Callable[[], Answer]
+    ) -> Answer:
+        """Compute on the GPU; if it has no memory for that, in halves; if not so either, on the CPU.
+
+        After that the GPU rests, and after any other fault of CUDA's it is not asked again in this process.
+
+        Args:
+            whole: computes all at once on the GPU.
+            halved: computes the same in two halves; None where there is nothing to halve.
+            cpu: computes the same on the CPU.
+        """
+        for attempt in (whole, halved):
+            if attempt is None or self.state in (GpuState.RESTING, GpuState.LOST):
+                break
+            try:
+                return attempt()
+            except Exception as error:
+                fault = fault_of(error)
+                if fault is None:
+                    raise
+                last = attempt is halved or halved is None
+                self._note(fault, error, now=self._resting if last else "tried again in halves", rest=last)
+        with self._changing:
+            self._instead += 1
+        return cpu()
+
+    def _note(self, fault: GpuFault, error: Exception, *, now: str, rest: bool = False) -> None:
+        """Count a fault and raise the alarm; ``now`` says what follows, where the GPU is not lost."""
+        with self._changing:
+            self._faults[fault.value] += 1
+            self._lost = self._lost or fault is GpuFault.LOST
+            if rest:
+                self._rests_until = self._clock() + self._rest_s
+        if fault is GpuFault.LOST:
+            now = "texts are computed on the CPU until this server is started anew; restart it soon"
+        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {error}"[:500], now=now)
+
+
+GPU = Gpu()

@@ -1,0 +1,128 @@
+"""The click head on a device that holds the item vectors: a call brings row numbers and takes scores away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.gpu import GPU, Gpu
+from recsys.onnx_session import on_cuda, open_session
+from recsys.text.gather_graph import identity_graph, with_gather
+from recsys.text.resident import ResidentVectors
+
+if TYPE_CHECKING:
+    from recsys.text.model import Vectors
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRows:
+    """B lists by the rows of their texts.
+
+    ``candidates`` [B, N] and ``history`` [B, H], newest first, are rows of the known texts and, behind them, of those
+    that came with the call; any text's where a row is -1. ``actions`` [B, H] are codes, 0 on padding, ``ages`` [B, H]
+    hours, -1 where unknown.
+    """
+
+    candidates: npt.NDArray[np.integer]
+    history: npt.NDArray[np.integer]
+    actions: npt.NDArray[np.int8]
+    ages: Floats
+
+    def halves(self) -> tuple[ListRows, ListRows, int] | None:
+        """Cut into two, and name the axis along which their outputs join; None for one list of one candidate."""
+        lists, each = self.candidates.shape
+        if lists > 1:
+            first, second = (
+                ListRows(
+                    candidates=self.candidates[part],
+                    history=self.history[part],
+                    actions=self.actions[part],
+                    ages=self.ages[part],
+                )
+                for part in (slice(lists // 2), slice(lists // 2, None))
+            )
+            return first, second, 0
+        if each > 1:
+            cut = self.candidates[:, : each // 2], self.candidates[:, each // 2 :]
+            return replace(self, candidates=cut[0]), replace(self, candidates=cut[1]), 1
+        return None
+
+
+class ResidentHead:
+    """Scores lists with the vectors of one growing table, which lie on the device (``ResidentVectors``)."""
+
+    def __init__(self, session: Any, vectors: ResidentVectors, *, device: str, gpu: Gpu = GPU) -> None:
+        """Score with a session of ``with_gather`` on a device, "cuda" or "cpu"."""
+        self._session, self._vectors, self._gpu = session, vectors, gpu
+        if device == "cuda":
+            gpu.use()
+
+    @classmethod
+    def open(cls, head: bytes, *, device: str, threads: int = 0, gpu: Gpu = GPU) -> ResidentHead | None:
+        """Open an exported click head on a device; None where that fails, or ONNX Runtime chooses another one."""
+        return gpu.opened(lambda: cls._opened(head, device, threads, gpu), lambda: None)
+
+    @classmethod
+    def _opened(cls, head: bytes, device: str, threads: int, gpu: Gpu) -> ResidentHead | None:
+        cuda = device == "cuda"
+        session = open_session(with_gather(head), threads=threads, cuda=cuda)
+        if on_cuda(session) != cuda:
+            return None
+        copies = open_session(identity_graph(), threads=threads, cuda=cuda)
+        return cls(session, ResidentVectors(copies, device), device=device, gpu=gpu)
+
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers that really run the graph."""
+        return list(self._session.get_providers())
+
+    def score(self, known: Vectors, rows: ListRows, more: Vectors | None, instead: Callable[[], Floats]) -> Floats:
+        """Return the text outputs [B, N, 5].
+
+        Args:
+            known: the one table whose rows this head is ever asked for; it may have grown.
+            rows: the lists.
+            more: texts beyond the known ones, of this call alone.
+            instead: computes the same on the CPU, for when the device does not answer.
+        """
+        halves = rows.halves()
+
+        def halved() -> Floats:
+            assert halves is not None  # noqa: S101  # or this is not passed on
+            first, second, axis = halves
+            return np.concatenate([self._run(known, part, more) for part in (first, second)], axis=axis)
+
+        return self._gpu.answer(
+            lambda: self._run(known, rows, more), halved=halved if halves is not None else None, cpu=instead
+        )
+
+    def _run(self, known: Vectors, rows: ListRows, more: Vectors | None) -> Floats:
+        count, own = len(known), 0 if more is None else len(more)
+        places = [np.maximum(part, 0).astype(np.int64) for part in (rows.candidates, rows.history)]
+        asked = np.concatenate([part.ravel() for part in places])
+        table = self._vectors.holding(known, asked[asked < count])
+        candidates, history = (np.where(part < count, part, part - count - own) for part in places)
+        width = known.vectors.shape[1]
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("vectors", table.vectors)
+        binding.bind_ortvalue_input("logits", table.logits)
+        inputs = {
+            "own_vectors": np.zeros((1, width), np.float32) if more is None or not own else more.vectors,
+            "own_logits": np.zeros(1, np.float32) if more is None or not own else more.item_logits,
+            "candidate_rows": candidates,
+            "history_rows": history,
+            "actions": rows.actions.astype(np.int64),
+            "ages": rows.ages,
+        }
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_output("outputs", "cpu")
+        self._session.run_with_iobinding(binding)
+        outputs: Floats = binding.copy_outputs_to_cpu()[0]
+        return outputs

@@ -1,0 +1,76 @@
+"""An encoder whose GPU fails encodes the same texts all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.gpu import Gpu, GpuState
+from recsys.text.encoder import ItemEncoder
+from recsys.text.tokens import Tokens
+
+NO_MEMORY = "Non-zero status code returned while running Attention node. Failed to allocate memory for requested buffer"
+LOST = "CUBLAS failure 14: CUBLAS_STATUS_INTERNAL_ERROR ; GPU=0 ; hostname=h"
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    """Encode a text as its ids' sum, and that again as the logit."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "t"]) for name in ("ids", "fields")]
+    vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["b", 1])
+    logits = helper.make_tensor_value_info("item_logits", TensorProto.FLOAT, ["b"])
+    last = helper.make_tensor("last", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["numbers", "last"], ["vectors"], keepdims=1),
+        helper.make_node("ReduceSum", ["numbers", "last"], ["item_logits"], keepdims=0),
+    ]
+    made = helper.make_graph(nodes, "g", ends, [vectors, logits], [last])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+class Failing:
+    """A session that fails as ONNX Runtime does, a few times, then works."""
+
+    def __init__(self, session: Any, *errors: str) -> None:
+        self.session, self.errors = session, list(errors)
+        self.sizes: list[int] = []
+
+    def run(self, outputs: Any, feeds: Any) -> Any:
+        self.sizes.append(len(feeds["ids"]))
+        if self.errors:
+            raise RuntimeError(self.errors.pop(0))
+        return self.session.run(outputs, feeds)
+
+
+@pytest.mark.parametrize(
+    ("errors", "sizes", "state"),
+    [
+        ([], [3], GpuState.USED),
+        ([NO_MEMORY], [3, 1, 2], GpuState.USED),
+        ([NO_MEMORY, NO_MEMORY], [3, 1], GpuState.RESTING),
+        ([LOST], [3], GpuState.LOST),
+    ],
+)
+def test_texts_are_encoded_whatever_the_gpu_does(
+    graph: bytes, errors: list[str], sizes: list[int], state: GpuState
+) -> None:
+    encoder, gpu = ItemEncoder(graph, threads=1, cuda=False), Gpu()
+    gpu.use()
+    failing = Failing(encoder._session, *errors)
+    encoder._session, encoder._gpu = failing, gpu
+    tokens = Tokens(
+        ids=np.array([1, 2, 10, 20, 100, 200], np.int32), fields=np.zeros(6, np.int8), offsets=np.array([0, 2, 4, 6])
+    )
+
+    vectors, logits = encoder.encode(tokens)
+
+    assert vectors[:, 0].tolist() == [3.0, 30.0, 300.0]
+    assert logits.tolist() == [3.0, 30.0, 300.0]
+    assert failing.sizes == sizes
+    assert gpu.state is state
