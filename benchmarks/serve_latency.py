@@ -71,7 +71,7 @@ def main() -> None:
                 scale = Scale(lists=4_000, users=120, fitted_lists=400) if options.quick else Scale()
                 bundle, dataset = make_bundle(Path(folder), scale), Path(folder) / "dataset"
         requests = {size: made_requests(bundle, dataset, size) for size in SIZES}
-        with console.status("measuring the service ..."), process(_serve, bundle, options.threads) as address:
+        with console.status("measuring the service ..."), process(serve, bundle, options.threads) as address:
             figures, answers = measure(address, requests, effort)
         by_length = sorted((max(map(len, requests[size])), reply) for size, reply in answers.items())
         with console.status("measuring the floor ..."), process(_echo, by_length) as address:
@@ -190,7 +190,7 @@ def stages(milliseconds: list[float], replies: list[bytes]) -> dict[str, float]:
     return {**medians, "outside": float(np.median(outside))}
 
 
-async def _serve(pipe: Any, bundle: Path, threads: int) -> None:
+async def serve(pipe: Any, bundle: Path, threads: int) -> None:
     """Serve as ``recsys serve`` does, its log included."""
     configure_logging("info")
     server = RankingServer(ServerConfig(registry=bundle, port=0, threads=threads))
