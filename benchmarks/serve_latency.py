@@ -1,8 +1,10 @@
 """How long a ranking takes, end to end over gRPC on this machine, and how many can be had a second.
 
 The server is the product's own, in a process of its own, with a bundle of full size: 50,000 items, histories of 48, 300
-trees of 63 leaves (or any bundle, by ``--bundle``). Beside it stands the floor: a bare gRPC server that sends back as
-many bytes as a ranking has.
+trees of 63 leaves (or any bundle, by ``--bundle``), and all that production has switched on: TLS, tokens, the event
+log, receipts and drift of one in a hundred, metrics, the log. Requests are in columns. Beside it stand the same server
+with an open door, requests in the readable form, and the floor: a bare gRPC server that sends back as many bytes as a
+ranking has.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +25,7 @@ import polars as pl
 from figures import Figure, arguments, console, tell
 from grpc import aio
 from made_bundle import Scale, make_bundle
+from production import OPEN, Production, in_production
 from server_process import process
 
 from recsys.bundle import read_bundle
@@ -70,16 +73,35 @@ def main() -> None:
                 # Fewer lists to fit the trees to leave them as deep: it is noise that they fit.
                 scale = Scale(lists=4_000, users=120, fitted_lists=400) if options.quick else Scale()
                 bundle, dataset = make_bundle(Path(folder), scale), Path(folder) / "dataset"
-        requests = {size: made_requests(bundle, dataset, size) for size in SIZES}
-        with console.status("measuring the service ..."), process(serve, bundle, options.threads) as address:
-            figures, answers = measure(address, requests, effort)
+        requests = {size: made_requests(bundle, dataset, size, columns=True) for size in SIZES}
+        readable = {size: made_requests(bundle, dataset, size) for size in SIZES}
+        guarded = in_production(Path(folder) / "production")
+        with (
+            console.status("measuring the service ..."),
+            process(serve, bundle, options.threads, guarded.settings) as address,
+        ):
+            figures, answers = measure(address, requests, effort, guarded)
+            figures |= plain("readable", address, readable, effort, guarded)
+        with (
+            console.status("measuring it with an open door ..."),
+            process(serve, bundle, options.threads, OPEN.settings) as address,
+        ):
+            figures |= plain("open", address, requests, effort, OPEN)
+            rates = asyncio.run(in_parallel(address, requests[100], PARALLEL[-1], effort.seconds))
+            figures["open_rps_100"] = Figure(
+                value=len(rates) / effort.seconds, unit="1/s", says=f"without TLS and tokens, {PARALLEL[-1]} at a time"
+            )
         by_length = sorted((max(map(len, requests[size])), reply) for size, reply in answers.items())
         with console.status("measuring the floor ..."), process(_echo, by_length) as address:
             figures |= floor(address, requests, effort)
+        outside = figures["rank_100_outside_p50_ms"].value + figures["rank_100_queue_p50_ms"].value
+        figures["overhead_ratio"] = Figure(
+            value=outside / figures["echo_p50_ms"].value, unit="x", says="all but the models, to bare gRPC without TLS"
+        )
     tell(f"serve_latency, {options.threads} threads", figures, options.json)
 
 
-def made_requests(bundle: Path, dataset: Path, candidates: int) -> list[bytes]:
+def made_requests(bundle: Path, dataset: Path, candidates: int, *, columns: bool = False) -> list[bytes]:
     """Make requests of users with long histories, each for other candidates, after the end of the log."""
     found = read_bundle(resolve(bundle))
     clicks = pl.col("clicked").list.sum().sum()
@@ -99,18 +121,18 @@ def made_requests(bundle: Path, dataset: Path, candidates: int) -> list[bytes]:
             candidates=tuple(Candidate(item_id=item_ids[row]) for row in drawn),
             ts=found.manifest.window.last_ts + 60_000_000 * (place + 1),
         )
-        requests.append(request_to_wire(asked).SerializeToString())
+        requests.append(request_to_wire(asked, columns=columns).SerializeToString())
     return requests
 
 
 def measure(
-    address: str, requests: dict[int, list[bytes]], effort: Effort
+    address: str, requests: dict[int, list[bytes]], effort: Effort, door: Production
 ) -> tuple[dict[str, Figure], dict[int, bytes]]:
     """Ask the service: one by one with stages, then in parallel; also returns an answer per number of candidates."""
     figures: dict[str, Figure] = {}
     answers: dict[int, bytes] = {}
     for size, messages in requests.items():
-        milliseconds, replies = one_by_one(address, messages, effort.calls[size])
+        milliseconds, replies = one_by_one(address, messages, effort.calls[size], door)
         answers[size] = replies[0]
         for share in (50, 99):
             name = f"rank_{size}_p{share}_ms"
@@ -121,7 +143,8 @@ def measure(
             says = "of it, on the wire and in conversion" if stage == "outside" else f"of it, the stage {stage}"
             figures[f"rank_{size}_{stage}_p50_ms"] = Figure(value=median, unit="ms", says=says)
     rates = {
-        parallel: asyncio.run(in_parallel(address, requests[100], parallel, effort.seconds)) for parallel in PARALLEL
+        parallel: asyncio.run(in_parallel(address, requests[100], parallel, effort.seconds, door))
+        for parallel in PARALLEL
     }
     best = max(rates, key=lambda parallel: len(rates[parallel]))
     for parallel, milliseconds in rates.items():
@@ -131,6 +154,21 @@ def measure(
     p99 = float(np.percentile(rates[best], 99))
     figures["p99_100_ms"] = Figure(value=p99, unit="ms", says=f"under that load, {best} calls at a time")
     return figures, answers
+
+
+def plain(
+    name: str, address: str, requests: dict[int, list[bytes]], effort: Effort, door: Production
+) -> dict[str, Figure]:
+    """Ask one by one, and return the medians alone."""
+    says = {"readable": "candidates and places as messages, one by one", "open": "without TLS and tokens"}[name]
+    return {
+        f"{name}_rank_{size}_p50_ms": Figure(
+            value=float(np.percentile(one_by_one(address, messages, effort.calls[size], door)[0], 50)),
+            unit="ms",
+            says=says,
+        )
+        for size, messages in requests.items()
+    }
 
 
 def floor(address: str, requests: dict[int, list[bytes]], effort: Effort) -> dict[str, Figure]:
@@ -146,14 +184,16 @@ def floor(address: str, requests: dict[int, list[bytes]], effort: Effort) -> dic
     return figures
 
 
-def one_by_one(address: str, messages: list[bytes], calls: int) -> tuple[list[float], list[bytes]]:
+def one_by_one(
+    address: str, messages: list[bytes], calls: int, door: Production = OPEN
+) -> tuple[list[float], list[bytes]]:
     """Call ``calls`` times after a warm-up; milliseconds and answers of each, the answers not parsed."""
     milliseconds, replies = [], []
-    with grpc.insecure_channel(address) as channel:
-        call: Callable[[bytes], bytes] = channel.unary_unary(RANK)
+    with door.channel(address) as channel:
+        call: Callable[..., bytes] = channel.unary_unary(RANK)
         for place in range(-min(calls // 4, 100), calls):
             began = time.perf_counter()
-            reply = call(messages[place % len(messages)])
+            reply = call(messages[place % len(messages)], metadata=door.metadata)
             took = time.perf_counter() - began
             if place >= 0:
                 milliseconds.append(1e3 * took)
@@ -161,10 +201,12 @@ def one_by_one(address: str, messages: list[bytes], calls: int) -> tuple[list[fl
     return milliseconds, replies
 
 
-async def in_parallel(address: str, messages: list[bytes], parallel: int, seconds: float) -> list[float]:
+async def in_parallel(
+    address: str, messages: list[bytes], parallel: int, seconds: float, door: Production = OPEN
+) -> list[float]:
     """Keep so many calls going after a second of warm-up; the milliseconds of each that ended in time."""
     found: list[float] = []
-    async with aio.insecure_channel(address) as channel:
+    async with door.aio_channel(address) as channel:
         call: Any = channel.unary_unary(RANK)
         begin = time.perf_counter() + 1.0
         end = begin + seconds
@@ -172,7 +214,7 @@ async def in_parallel(address: str, messages: list[bytes], parallel: int, second
         async def ask(first: int) -> None:
             place = first
             while (began := time.perf_counter()) < end:
-                await call(messages[place % len(messages)])
+                await call(messages[place % len(messages)], metadata=door.metadata)
                 now = time.perf_counter()
                 if begin <= now < end:
                     found.append(1e3 * (now - began))
@@ -190,10 +232,10 @@ def stages(milliseconds: list[float], replies: list[bytes]) -> dict[str, float]:
     return {**medians, "outside": float(np.median(outside))}
 
 
-async def serve(pipe: Any, bundle: Path, threads: int) -> None:
+async def serve(pipe: Any, bundle: Path, threads: int, settings: Mapping[str, Any] | None = None) -> None:
     """Serve as ``recsys serve`` does, its log included."""
     configure_logging("info")
-    server = RankingServer(ServerConfig(registry=bundle, port=0, threads=threads))
+    server = RankingServer(ServerConfig(registry=bundle, port=0, threads=threads, **(settings or {})))
     await server.start()
     await server.load()
     pipe.send(server.address)
