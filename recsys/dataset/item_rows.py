@@ -58,9 +58,10 @@ def check_attributes(names: list[str], schema: pl.Schema) -> None:
         known = attributes_of(schema)
         more = f" and {len(known) - _NAMES_SAID} more" if len(known) > _NAMES_SAID else ""
         # How many, not which: names are a caller's texts too, and texts of errors end in logs.
+        what = "is no attribute" if unknown == 1 else "are no attributes"
         raise InvalidRequest(
-            f"{unknown} of the columns sent {'is no attribute' if unknown == 1 else 'are no attributes'} of this "
-            f"model's items; send {', '.join(known[:_NAMES_SAID]) or 'none: it knows no attributes'}{more}, or train with it"
+            f"{unknown} of the columns sent {what} of this model's items; "
+            f"send {', '.join(known[:_NAMES_SAID]) or 'none: it knows no attributes'}{more}, or train with it"
         )
 
 

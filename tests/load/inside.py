@@ -1,15 +1,24 @@
-"""A real server's handlers behind its own interceptors, called without the wire: what comes in is bytes."""
+"""A real server's handlers behind its own interceptors, asked without the wire: what comes in is bytes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import random
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
+import uvloop
 from grpc import StatusCode, aio
+
+from serving.pb import ranking_pb2 as pb
+
+# How many are asked at a time; the events of those that are share a commit.
+TOGETHER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +124,65 @@ def listened() -> Iterator[list[Listening]]:
 
     with patch.object(aio, "server", noted):
         yield ports
+
+
+def methods() -> list[tuple[str, Any]]:
+    """Name the methods of every service with the type of their messages; rankings are the most that is asked."""
+    found = [
+        (f"/{service.full_name}/{method.name}", method)
+        for service in pb.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]
+    ranks = [one for one in found if one[0].endswith("/Rank")]
+    return [*found, *ranks * 4]
+
+
+class Fuzz:
+    """One run: the messages of a seed from a number on, and what was found."""
+
+    def __init__(self, run: Any, beside: Callable[[str], Any], known: Mapping[str, Sequence[str]]) -> None:
+        self._messages, self._leaks = beside("messages"), beside("leaks")
+        self.findings = self._leaks.Findings(self._messages.CANARY)
+        self.watch = beside("watching").Watch(run.count, beside("memory").resident, self.findings)
+        self._run_of = run
+        self._known = known
+        self._now_us = time.time_ns() // 1_000
+
+    def run(self, server: Any, say: Callable[[str], None]) -> None:
+        """Ask everything of a server in this process."""
+        with self._leaks.Listener(self.findings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run(server, say))
+
+    async def _run(self, server: Any, say: Callable[[str], None]) -> None:
+        with listened() as ports:
+            await server.start()
+        await server.load()
+        numbers = iter(self._run_of.numbers)
+
+        def page() -> str:
+            with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=30) as answer:
+                return str(answer.read().decode())
+
+        await asyncio.gather(self.watch.go_on(page, say), *(self._ask(ports, numbers) for _ in range(TOGETHER)))
+        assert await server.stop()
+
+    async def _ask(self, ports: list[Any], numbers: Iterator[int]) -> None:
+        everything = methods()
+        for number in numbers:
+            path, method = everything[random.Random(self._run_of.seed ^ number).randrange(len(everything))]
+            type_ = method.input_type
+            count = 1 + number % 4 if method.client_streaming else 1
+            parts = [self._message(type_, number, part) for part in range(count)]
+            answers = [await port.ask(path, parts) for port in ports]
+            # One port has the method, the others don't.
+            (answer,) = [one for one in answers if one.code.name != "UNIMPLEMENTED"]
+            response = None
+            if answer.data and self._messages.CANARY.encode() in answer.data:
+                response = getattr(pb, method.output_type.name).FromString(answer.data)
+            self.findings.answer(f"message {number} to {path}", answer.code, answer.text, response)
+            self.watch.told()
+
+    def _message(self, type_: Any, number: int, part: int) -> bytes:
+        seed = self._run_of.seed + part
+        made: bytes = self._messages.message(type_, seed, number, self._known, self._now_us)
+        return made

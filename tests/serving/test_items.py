@@ -116,7 +116,7 @@ def bad(item_id: str = "new-bad", title: str = "Bad", published_us: int = 0, **a
         (bad(published_us=-(2**63)), "send UTC microseconds"),
         (bad(published_us=2**63 - 1), "send UTC microseconds"),
         (bad(published_us=7_000_000_000_000_000), "time in the future"),
-        (bad(weight=pb.Attribute(number=1)), "1 of the columns sent is no attribute of this model's items; send price, pages"),
+        (bad(weight=pb.Attribute(number=1)), "sent is no attribute of this model's items; send price, pages"),
         (bad(weight=pb.Attribute(), size=pb.Attribute()), "2 of the columns sent are no attributes of"),
         (bad(title="T", **{"item_id ": pb.Attribute(number=1)}), "1 of the columns sent is no attribute"),
         (bad(category=pb.Attribute(text="C")), "category is no attribute; send it in the field of that name"),
