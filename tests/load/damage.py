@@ -64,13 +64,28 @@ def with_another_digit(data: bytes, rng: random.Random) -> bytes:
 BYTES: tuple[Callable[[bytes, random.Random], bytes], ...] = (flipped, flipped, flipped, cut, zeroed, doubled)
 
 
+def change_bytes(path: Path, rng: random.Random) -> str:
+    """Change a file so that it says something else: not zeros to zeros, nor a space of JSON."""
+    before, change = path.read_bytes(), rng.choice(BYTES)
+    after = before
+    while after == before or (path.name == MANIFEST and _json(after) == _json(before)):
+        after = change(before, rng)
+    path.write_bytes(after)
+    return f"{path.name} {change.__name__}"
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
 # What may happen to a directory.
 
 
 def change_a_file(bundle: Path, rng: random.Random) -> str:
-    path, change = rng.choice([*files_of(bundle), bundle / MANIFEST]), rng.choice(BYTES)
-    path.write_bytes(change(path.read_bytes(), rng))
-    return f"{path.name} {change.__name__}"
+    return change_bytes(rng.choice([*files_of(bundle), bundle / MANIFEST]), rng)
 
 
 def swap_two_files(bundle: Path, rng: random.Random) -> str:
@@ -166,9 +181,7 @@ def damage_and_reseal(bundle: Path, rng: random.Random) -> str:
     texts = [each for each in files_of(bundle) if each.suffix in (".txt", ".json")]
     match rng.randrange(10):
         case 0 | 1 | 2 | 3:
-            change = rng.choice(BYTES)
-            path.write_bytes(change(path.read_bytes(), rng))
-            what = f"{path.name} {change.__name__}"
+            what = change_bytes(path, rng)
         case 4 | 5:
             path = rng.choice(texts)
             path.write_bytes(with_another_digit(path.read_bytes(), rng))

@@ -29,7 +29,7 @@ def plant(fault: str) -> None:
     def planted(message: Any, **told: Any) -> Any:
         request = read(message, **told)
         if fault == "memory":
-            KEPT.append(request)
+            KEPT.append((message, request))
         if fault == "much memory":
             KEPT.append(b"x" * (4 << 20))
         if fault == "log":
