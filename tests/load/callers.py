@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from grpc import aio
@@ -33,6 +33,20 @@ class Callers:
         self._rng = random.Random(seed)
         self._items = items
         self._users = [f"user-{n}" for n in range(USERS)]
+
+    async def fill(self, mib: int) -> None:
+        """Tell events of this size, because a small shop fills the event log's cache of 64 MiB only after hours."""
+        async with aio.insecure_channel(self._address) as channel:
+            parts = (pb.StreamEventsRequest(events=events) for events in self.large_events(mib))
+            await pb_grpc.RankingServiceStub(channel).StreamEvents(parts, timeout=300)
+
+    def large_events(self, mib: int) -> Iterator[list[pb.Event]]:
+        """Make lists that were shown for long queries, half a MiB at a time."""
+        for _ in range(2 * mib):
+            events = [self._happened()[0] for _ in range(64)]
+            for event in events:
+                event.impression.query = "long " * 1_638
+            yield events
 
     async def go_on(self, seconds: float) -> None:
         """Call for so long."""

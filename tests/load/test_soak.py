@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "45"))
-CONTROL_SECONDS = 20.0
+CONTROL_SECONDS = 25.0
+# More than the event log's cache holds.
+CACHED_MIB = 80
 
 MOST_MIB_AN_HOUR = 5.0
 # What an allocator may take or give back within a window.
-NOISE_MIB = 4.0
+NOISE_MIB = 3.0
 
 
 @dataclass
@@ -66,6 +68,7 @@ def soak(tiny_registry: Path, tmp_path: Path, beside: Any, items: list[str], say
         settings = {"receipts": 0.05, "most_receipts": 300, "drift": 0.05, "drift_reference": 50, "snapshot_every_s": 5}
         with beside("served").served(tiny_registry, tmp_path, plant=plant, **settings) as server:
             callers = beside("callers").Callers(server.address, items, random.Random(0).randrange(1 << 30))
+            asyncio.run(callers.fill(CACHED_MIB))
             samples = asyncio.run(_sampled(server, callers, seconds, beside("memory"), say))
             assert server.process.poll() is None, server.log.read_text()[-2_000:]
             assert server.stop() == 0
@@ -132,4 +135,4 @@ def test_the_slope_of_a_line_is_found_where_a_quarter_of_the_samples_is_wild(mem
 
 def test_an_hour_may_show_five_mib_and_a_minute_what_the_noise_allows() -> None:
     assert bound(3_000) == MOST_MIB_AN_HOUR
-    assert bound(60) == pytest.approx(240.0)
+    assert bound(60) == pytest.approx(180.0)

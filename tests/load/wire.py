@@ -60,13 +60,15 @@ class Fuzz:
         self.findings = findings
         self.steady = 0
         self._run_of, self._server, self._known = run, server, known
-        self._messages = beside("messages")
+        self._messages, self._fill = beside("messages"), beside("callers").Callers
         resident = partial(beside("memory").resident, server.process.pid)
         self.watch = beside("watching").Watch(run.count, resident, findings)
         self._now_us = time.time_ns() // 1_000
 
     async def run(self, say: Callable[[str], None]) -> None:
         services = pb.DESCRIPTOR.services_by_name
+        if self._run_of.count > 1_000:  # so that growth is growth, and not the cache of the event log
+            await self._fill(self._server.address, list(self._known["item_id"]), seed=0).fill(80)
         numbers = iter(self._run_of.numbers)
         async with (
             aio.insecure_channel(self._server.address) as ranking,
