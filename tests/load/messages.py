@@ -159,7 +159,7 @@ class Message:
             return []
         if not self._count:
             start = self._rng.randrange(1_000)
-            count = self._rng.choice((0, 1, 1, 2, 3, 4, 6))
+            count = self._rng.choice((0, 0, 0, 1, 1, 2, 3, 4, 6))
             return self._elements(field, depth, range(start, start + count))
         count, self._count, self._least = self._count, 0, True
         elements = self._elements(field, depth, range(count))

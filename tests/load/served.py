@@ -29,7 +29,7 @@ class Served:
 
     def page(self) -> str:
         """Return its metrics."""
-        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=300) as answer:
             return str(answer.read().decode())
 
     def threads(self) -> int:
