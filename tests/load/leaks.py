@@ -102,6 +102,8 @@ class Listener(logging.Handler):
         logging.getLogger().removeHandler(self)
         structlog.configure(**self._before)
 
-    def _hear(self, _logger: Any, _method: str, event: Any) -> Any:
+    def _hear(self, _logger: Any, method: str, event: Any) -> Any:
         self._findings.line("log", str(event))
+        if method in ("error", "critical", "exception"):  # it says where a fault of ours was raised
+            self._findings.add("log", f"has a fault: {event}")
         raise structlog.DropEvent

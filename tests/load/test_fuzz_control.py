@@ -82,10 +82,12 @@ def test_a_fault_and_whom_it_harms_are_found_over_the_wire(
 
 def test_a_line_that_should_not_be_in_the_log_is_found(tmp_path: Path, beside: Any) -> None:
     findings, log = beside("leaks").Findings("ca9ary"), tmp_path / "server.log"
-    log.write_text('{"event": "call", "code": "OK"}\n{"event": "asked", "user": "ca9ary-1"}\nTraceback: KeyError\n')
+    asked, failed = '{"event": "asked", "user": "ca9ary-1"}', '{"event": "call", "level": "error"}'
+    log.write_text(f'{{"event": "call", "level": "info"}}\n{asked}\nTraceback: KeyError\n{failed}\n')
     beside("wire").look_through(log, findings)
 
-    assert [line.partition(":")[2][:20] for line in findings.found] == [" tells what was sent", " has a line that nob"]
+    expected = [" tells what was sent", " has a line that nob", ' has a fault: {"even']
+    assert [line.partition(":")[2][:20] for line in findings.found] == expected
 
 
 @pytest.mark.parametrize(

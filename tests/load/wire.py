@@ -142,3 +142,5 @@ def look_through(log: Path, findings: Any) -> None:
         findings.line("log", line)
         if not line.startswith("{"):
             findings.add("log", f"has a line that nobody formatted: {line}")
+        elif '"level": "error"' in line:
+            findings.add("log", f"has a fault: {line}")
