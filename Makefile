@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test crash lint format bench proto lock clean
+.PHONY: help demo test crash fuzz soak lint format bench proto lock clean
 
 help: ## Say what there is to type
 	@echo "usage: make TARGET"; echo
@@ -29,6 +29,13 @@ test: lint ## Check everything: lint, types, import rules, and every test
 
 crash: $(READY) ## Kill a server 200 times while 100,000 events come in, for each store, and count anew; forty minutes
 	CRASH_KILLS=200 CRASH_EVENTS=100000 $(BIN)/pytest tests/serving/crash -o timeout=7200 $(ARGS)
+
+fuzz: $(READY) ## A million random messages inside, 100,000 over the wire, 1,300 damaged bundles; an hour
+	FUZZ_MESSAGES=1000000 FUZZ_WIRE=100000 DAMAGED=1000 RESEALED=300 \
+	  $(BIN)/pytest tests/load/test_fuzz.py tests/load/test_damaged_bundles.py -o timeout=7200 $(ARGS)
+
+soak: $(READY) ## Use a server for an hour, and see that it occupies no more memory, threads and files
+	SOAK_SECONDS=3600 $(BIN)/pytest tests/load/test_soak.py -o timeout=7200 $(ARGS)
 
 lint: $(READY) ## Check format, lint, types and import rules
 	$(BIN)/ruff format --check .
@@ -54,9 +61,11 @@ proto: $(READY) ## Generate the gRPC stubs from the proto
 docs: $(READY) ## Write docs/features.md from the declarations of the features
 	$(BIN)/python -c 'from recsys.features.document import page; print(page(), end="")' > docs/features.md
 
-nightly: $(READY) ## The long profiles: parity over 20,000 random logs, 200 kills of each store under load
+nightly: $(READY) ## The long profiles: parity over 20,000 random logs, kills under load, fuzz and soak; three hours
 	RECSYS_PARITY_LOGS=20000 $(BIN)/pytest --timeout 7200 tests/recsys/features/test_parity.py $(ARGS)
 	$(MAKE) crash
+	$(MAKE) fuzz
+	$(MAKE) soak
 
 # Resolved in an environment of its own, so that nothing else that is installed here gets in. Left out: what marks a
 # build of the same version (+cpu), and the CUDA libraries, which torch pins itself where it needs them.

@@ -81,6 +81,10 @@ def compare(golden: GoldenRequest, ranking: Ranking, *, exact: bool = True) -> s
     for item_id, score in scores.items():
         if not abs(score - golden.scores[item_id]) <= TOLERANCE:
             return f"{item_id!r} scores {score!r}, expected {golden.scores[item_id]!r}"
+    for item in ranking.items:
+        expected = golden.probabilities.get(item.item_id, item.click_probability)
+        if not abs(item.click_probability - expected) <= TOLERANCE:
+            return f"{item.item_id!r} has click probability {item.click_probability!r}, expected {expected!r}"
     return "" if order == golden.order else "the scores are right, the order is not"
 
 

@@ -19,6 +19,8 @@ from serving.recorded import Appended
 
 _PER_COMMIT = 10_000
 _WAITING = 50_000
+# What could not be learned is tried again with every commit, so it must not become much.
+_UNLEARNED = 1_000
 
 # Told how many events were committed together, and the seconds that this and learning them took.
 Committed = Callable[[int, float, float], None]
@@ -31,7 +33,7 @@ class EventWriter:
 
     A transaction takes ``per_commit`` events, or one submission if that is larger; no more than ``waiting`` wait for
     one. ``learn`` is called in the writer's thread with what the log told, before the submitters are answered, and then
-    ``committed``.
+    ``committed``. What it cannot learn is tried again, of which no more than the newest ``unlearned`` are kept.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class EventWriter:
         committed: Committed = lambda *_: None,
         per_commit: int = _PER_COMMIT,
         waiting: int = _WAITING,
+        unlearned: int = _UNLEARNED,
     ) -> None:
         self._event_log = log
         self._learn = learn
         self._committed = committed
         self._per_commit = per_commit
         self._most_waiting = waiting
+        self._most_unlearned = unlearned
         # What is in the log and could not be learned; tried again with every commit.
         self._unlearned: list[list[Logged]] = []
         self._queue: deque[tuple[Sequence[Event], Future[Appended]]] = deque()
@@ -148,25 +152,38 @@ class EventWriter:
 
     def _have_learned(self, told: Sequence[Logged]) -> None:
         """Have the events learned, and first those that could not be before; raises what keeps new ones from it."""
-        before, self._unlearned = self._unlearned, []
-        for group in before:
-            self._unlearned += self._one_by_one(group)
+        if self._unlearned:
+            self._unlearned = self._one_by_one(self._unlearned)
         try:
             if told:
                 self._learn(told)
         except Exception:
-            # One event that cannot be learned must not hold up the others.
-            self._unlearned += self._one_by_one(list(told))
+            # One event that cannot be learned must not hold up the others; what is told at one number stays together.
+            groups = [list(together) for _, together in groupby(told, key=lambda logged: logged.sequence)]
+            self._unlearned += self._one_by_one(groups)
+            self._give_up_the_oldest()
             raise
 
-    def _one_by_one(self, group: list[Logged]) -> list[list[Logged]]:
-        """Learn what can be learned of a group; returns the others. What a log tells at one number stays together."""
+    def _one_by_one(self, groups: list[list[Logged]]) -> list[list[Logged]]:
+        """Learn what can be learned of some groups; returns the others."""
         others = []
-        for _, together in groupby(group, key=lambda logged: logged.sequence):
-            few = list(together)
+        first: Exception | None = None
+        for group in groups:
             try:
-                self._learn(few)
+                self._learn(group)
             except Exception as error:  # noqa: BLE001 - logged, and tried again
-                _log.error("event not learned", sequence=few[0].sequence, frames=frames_of(error))
-                others.append(few)
+                first = first or error
+                others.append(group)
+        if first is not None:
+            newest = others[-1][0].sequence
+            _log.error("events not learned", events=len(others), newest=newest, frames=frames_of(first))
         return others
+
+    def _give_up_the_oldest(self) -> None:
+        beyond = self._unlearned[: -self._most_unlearned]
+        if beyond:
+            del self._unlearned[: len(beyond)]
+            _log.error(
+                "events given up", events=len(beyond), newest=beyond[-1][0].sequence,
+                remedy="they are in the event log; a start without snapshots of the state learns them",
+            )  # fmt: skip

@@ -50,4 +50,5 @@ def _answered(request: RankRequest, pipeline: RankingPipeline) -> GoldenRequest:
         request=request,
         scores={item.item_id: item.score for item in ranking.items},
         order=tuple(item.item_id for item in ranking.items),
+        probabilities={item.item_id: item.click_probability for item in ranking.items},
     )

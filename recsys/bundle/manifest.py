@@ -81,16 +81,22 @@ class TrainingWindow(_Strict):
 
 
 class GoldenRequest(_Strict):
-    """A request and the answer that the bundle must give again: score by item id, and the ids best first."""
+    """A request and the answer that the bundle must give again: score by item id, and the ids best first.
+
+    ``probabilities`` are the click probabilities by item id; older bundles say none.
+    """
 
     request: RankRequest
     scores: dict[str, float]
     order: tuple[str, ...]
+    probabilities: dict[str, float] = {}
 
     @model_validator(mode="after")
     def _order_names_the_scored_items(self) -> Self:
         if len(self.order) != len(self.scores) or set(self.order) != set(self.scores):
             raise ValueError("a golden request's order and scores name different items")
+        if self.probabilities and self.probabilities.keys() != self.scores.keys():
+            raise ValueError("a golden request's probabilities and scores name different items")
         return self
 
 

@@ -53,12 +53,14 @@ def attributes_of(schema: pl.Schema) -> list[str]:
 def check_attributes(names: list[str], schema: pl.Schema) -> None:
     """Refuse columns that an item table does not have; raises InvalidRequest, which names those that it has."""
     declared = [column.name for column in ITEMS]
-    unknown = [name for name in names if name not in declared and name not in schema]
+    unknown = sum(name not in declared and name not in schema for name in names)
     if unknown:
         known = attributes_of(schema)
         more = f" and {len(known) - _NAMES_SAID} more" if len(known) > _NAMES_SAID else ""
+        # How many, not which: names are a caller's texts too, and texts of errors end in logs.
+        what = "is no attribute" if unknown == 1 else "are no attributes"
         raise InvalidRequest(
-            f"{unknown[0][:60]!r} is no attribute of this model's items; "
+            f"{unknown} of the columns sent {what} of this model's items; "
             f"send {', '.join(known[:_NAMES_SAID]) or 'none: it knows no attributes'}{more}, or train with it"
         )
 

@@ -141,6 +141,8 @@ def test_a_golden_request_must_order_exactly_what_it_scores() -> None:
 
     with pytest.raises(ValidationError, match="name different items"):
         GoldenRequest(request=request, scores={"tea": 1.0}, order=("tea", "tea"))
+    with pytest.raises(ValidationError, match="probabilities and scores name different items"):
+        GoldenRequest(request=request, scores={"tea": 1.0}, order=("tea",), probabilities={"pot": 0.5})
     with pytest.raises(ValidationError, match="finite"):
         GoldenRequest(request=request, scores={"tea": float("nan")}, order=("tea",))
 

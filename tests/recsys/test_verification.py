@@ -254,6 +254,25 @@ def test_another_device_may_turn_neighbours_round_and_no_more(order: list[str], 
     assert found == "" if not fault else fault in found
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "fault"),
+    [
+        ({}, ""),
+        ({"a": 0.5 + 9e-7, "b": 0.5}, ""),
+        ({"a": 0.5, "b": 0.500_002}, "'b' has click probability 0.5, expected"),
+    ],
+)
+def test_click_probabilities_are_compared_where_the_bundle_says_them(
+    probabilities: dict[str, float], fault: str
+) -> None:
+    request = RankRequest(user_id="ann", candidates=(Candidate(item_id="a"), Candidate(item_id="b")), ts=1)
+    golden = GoldenRequest(request=request, scores={"a": 2.0, "b": 1.0}, order=("a", "b"), probabilities=probabilities)
+    found = compare(golden, answer(a=2.0, b=1.0))
+
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
 def test_a_bundle_as_training_makes_it_is_accepted_by_a_real_child(tiny_bundle: Path) -> None:
     verdict = verify(tiny_bundle)
 
@@ -272,3 +291,14 @@ def test_a_whole_bundle_whose_golden_answers_are_others_is_refused(tiny_bundle: 
 
     assert not verdict.ok
     assert "number 1:" in verdict.checks[-1].detail
+
+
+def test_a_whole_bundle_with_another_calibration_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    fields = {name: value for name, value in bundle.manifest if name in ManifestDraft.model_fields}
+    other = {**bundle.files, "calibration.json": bundle.files["item_calibration.json"]}
+    write_bundle(tmp_path / "bundle", other, ManifestDraft(**fields))
+    verdict = verify(tmp_path / "bundle")
+
+    assert not verdict.ok
+    assert "click probability" in verdict.checks[-1].detail

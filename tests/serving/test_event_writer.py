@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time_ns
 
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.errors import NotReady, NotRecorded, Overloaded
 from recsys.events import Interaction, Logged
@@ -235,6 +236,22 @@ def test_an_event_sent_again_after_a_failure_makes_up_for_it(log: EventLog) -> N
         assert writer.submit([again]).result(30).duplicates == (0,)
 
     assert pupil.learned == ["a"]
+
+
+def test_of_what_cannot_be_learned_the_newest_are_kept_and_the_others_are_told(log: EventLog) -> None:
+    pupil = Forgetful(*"abcdefg")
+    with closing(EventWriter(log, pupil, unlearned=3)) as writer, capture_logs() as lines:
+        for ids in ("abcde", "fg"):
+            with pytest.raises(MemoryError):
+                writer.submit([done(each) for each in ids]).result(30)
+        pupil.cannot.clear()
+        writer.submit([done("z")]).result(30)
+
+    assert pupil.learned == ["e", "f", "g", "z"]
+    given_up = [line for line in lines if line["event"] == "events given up"]
+    assert [(line["events"], line["newest"]) for line in given_up] == [(2, 2), (2, 4)]
+    # One line a try, however many there are.
+    assert [line["events"] for line in lines if line["event"] == "events not learned"] == [5, 3, 2]
 
 
 def test_one_event_that_can_never_be_learned_holds_up_no_other(log: EventLog) -> None:

@@ -23,11 +23,12 @@ def told(log: SlowLog, times: int) -> list[int]:
 
 def test_a_slow_ranking_is_one_warning_with_its_stages_and_a_fast_one_is_none(watched: Any, figure: Any) -> None:
     with RankingClient(watched.address, deadline_s=10) as client, capture_logs() as lines:
-        client.rank("canary-user", ["canary-a", "canary-b"], request_id="r-1", surface="slow", query="0.2")
-        client.rank("canary-user", ["canary-a"], request_id="r-2")
+        client.rank("canary-user", ["canary-a", "canary-b"], request_id="canary-1", surface="slow", query="0.2")
+        client.rank("canary-user", ["canary-a"], request_id="canary-2")
 
     (line,) = [line for line in lines if line["event"] == "slow"]
-    assert (line["log_level"], line["request_id"], line["candidates"]) == ("warning", "r-1", 2)
+    assert (line["log_level"], line["candidates"]) == ("warning", 2)
+    assert line["request_id"] == watched.servicer.pseudonyms.of("canary-1")
     assert (line["bundle_id"], line["degraded"]) == ("20260102T030405Z-0123abcd", [])
     assert line["ms"] > 200
     assert line["stages_ms"].keys() == {"queue", "trees", "wire"}

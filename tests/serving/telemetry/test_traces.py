@@ -68,7 +68,7 @@ def attributes(span: Any) -> dict[str, Any]:
 def test_a_collector_gets_a_span_a_call_that_goes_on_from_the_caller_with_its_stages(
     serve: Any, length_model: Any
 ) -> None:
-    message = pb.RankRequest(request_id="r-1", user_id="canary", candidates=[pb.Candidate(item_id="canary")])
+    message = pb.RankRequest(request_id="canary", user_id="canary", candidates=[pb.Candidate(item_id="canary")])
     with collecting() as (collector, endpoint):
         config = ServerConfig(registry=Path("unused"), port=0, threads=1, otlp_endpoint=endpoint)
         with serve(length_model.LengthModel(), config) as running:
@@ -86,7 +86,7 @@ def test_a_collector_gets_a_span_a_call_that_goes_on_from_the_caller_with_its_st
         >= {
             "rpc.system.name": "grpc",
             "rpc.status_code": "OK",
-            "recsys.request_id": "r-1",
+            "recsys.request_id": running.servicer.pseudonyms.of("canary"),
             "recsys.bundle_id": "20260102T030405Z-0123abcd",
             "recsys.candidates": 1,
         }.items()
