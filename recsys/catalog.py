@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from recsys.dataset.item_rows import conform_items
+from recsys.id_index import IdIndex
 from recsys.schema import MAX_TEXT_BYTES, ItemText
 
 # The columns of an item table that the product itself gives a meaning; all others are attributes.
@@ -33,6 +33,7 @@ class Catalog:
         self.items = items
         self.ids: list[str] = items["item_id"].to_list()
         self._row = {item_id: row for row, item_id in enumerate(self.ids)}
+        self._index = IdIndex(self.ids)
         self._changed = False
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class Catalog:
 
     def rows(self, item_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """Return the row of each id, -1 where the catalog does not know it."""
-        return np.fromiter(map(self._row.get, item_ids, repeat(-1)), np.int32)
+        return self._index.rows(item_ids if isinstance(item_ids, Sequence) else list(item_ids))
 
     def rows_of_column(self, item_ids: pl.Series) -> npt.NDArray[np.int32]:
         """As ``rows``; by a join where there are more ids than items, so that its index costs less than it saves."""
@@ -106,6 +107,7 @@ class Catalog:
         self._changed = True
         for row in rows.tolist():
             self._row[self.ids[row]] = row
+        self._index.put(rows)
 
     def upsert(self, given: pl.DataFrame) -> npt.NDArray[np.int32]:
         """Add items, or replace what is known of them; returns each one's new row, -1 where nothing has changed.
@@ -120,7 +122,9 @@ class Catalog:
     def delete(self, item_ids: Iterable[str]) -> int:
         """Make items unknown, and count those that were known."""
         self._changed = True
-        return sum(self._row.pop(item_id, None) is not None for item_id in item_ids)
+        known = [item_id for item_id in item_ids if self._row.pop(item_id, None) is not None]
+        self._index.remove(known)
+        return len(known)
 
 
 def _tags(category: str, tags: list[str], further: list[str | list[str] | None]) -> tuple[str, ...]:

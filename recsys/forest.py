@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.cpython.unsafe.numbers import trailing_zeros
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import compiled, inlined
 
 # A tree's leaves are the bits of one word.
 MOST_LEAVES = 64

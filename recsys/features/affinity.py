@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import compiled, inlined
 from recsys.features.encounters import user_rate
 from recsys.features.feature import Feature, Floats, Question, Sayings, Table, put
 from recsys.features.seen import CHOICES, Seen

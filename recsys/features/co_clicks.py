@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.feature import Feature, Question, Table, put
 from recsys.features.seen import Seen
 

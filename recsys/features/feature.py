@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import inlined
+from recsys.compiled import inlined
 from recsys.features.keys import Keys, Slots
 from recsys.features.tables import Ints
 

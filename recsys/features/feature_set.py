@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Catalog
+from recsys.compiled import compiled
 from recsys.features import affinity, co_clicks, encounters, popularity, sizes, surprise
-from recsys.features.compiled import compiled
 from recsys.features.context import Context
 from recsys.features.declare import declare, fingerprint
 from recsys.features.feature import Floats, Question, Sayings, Table

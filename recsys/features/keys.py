@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import brief, compiled, inlined
 
 Keys = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int32]
@@ -74,7 +74,7 @@ def remove(cells: Keys, slots: Slots, key: int) -> None:
     cells[hole], slots[hole] = 0, -1
 
 
-@compiled
+@brief
 def find_all(cells: Keys, slots: Slots, keys: Keys) -> Slots:
     """Return the slot of each key, -1 where it has none."""
     found = np.empty(keys.size, np.int32)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import compiled, inlined
 from recsys.features.keys import NOBODY, Keys, Slots
 from recsys.features.remember import HIDE, SKIP, forget, like, place_of_user, remember, remember_list
 from recsys.features.tables import DAYPARTS, PLACES, Ints, Tables

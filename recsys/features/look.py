@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined, prefetch
+from recsys.compiled import compiled, inlined, prefetch
 from recsys.features.feature import rate
 from recsys.features.keys import NOBODY, Keys, Slots, find
 from recsys.features.learn import Facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.feature import SMOOTHING, Feature, Question, Sayings, Table, put, rate
 from recsys.features.seen import Seen
 from recsys.features.windows import CLICKS, HOUR, VIEWS, WINDOW_NAMES

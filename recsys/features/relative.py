@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.feature import Floats, Table, put
 from recsys.features.tables import Ints
 

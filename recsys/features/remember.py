@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined, prefetch
+from recsys.compiled import compiled, inlined, prefetch
 from recsys.features.keys import Keys, Slots, find, insert, remove
 from recsys.features.tables import DISLIKED, LIKED, PARTNERS, Ints, Tables, Users
 from recsys.features.windows import LAST

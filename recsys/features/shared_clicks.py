@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import compiled, inlined
 from recsys.features.keys import Keys, Slots
 from recsys.features.seen import Floats
 from recsys.features.tables import PARTNERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.features.compiled import compiled, inlined
+from recsys.compiled import compiled, inlined
 from recsys.features.feature import Feature, Floats, Question, Sayings, Table, put
 from recsys.features.seen import CHOICES
 from recsys.features.surprise import Choices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.learn import Facts, Operations, learn_one
 from recsys.features.look import look_one
 from recsys.features.seen import Asked, Seen

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.feature import Bools, Feature, Floats, Question, Table, put, rate
 from recsys.features.keys import Slots
 from recsys.features.seen import CHOICES, TASTED, Seen

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from recsys.features.compiled import compiled
+from recsys.compiled import compiled
 from recsys.features.feature import Table, put
 from recsys.features.relative import write_ranks, write_z_scores
 from recsys.features.tables import Ints

@@ -241,4 +241,4 @@ def _gain(catalog: Catalog, item_id: str, category: str) -> None:
     """Append a row, as a catalog does that takes items while it serves."""
     row = catalog.items[:1].with_columns(pl.lit(item_id).alias("item_id"), pl.lit(category).alias("category"))
     grown = Catalog(pl.concat([catalog.items, row]))
-    catalog.items, catalog.ids, catalog._row = grown.items, grown.ids, grown._row
+    catalog.items, catalog.ids, catalog._row, catalog._index = grown.items, grown.ids, grown._row, grown._index

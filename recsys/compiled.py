@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _sources() -> str:
     """Identify everything that may be compiled together: a changed callee makes the code of its callers stale."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted([Path(__file__), *Path(__file__).parent.glob("features/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -41,6 +41,12 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
 def compiled(function: F) -> F:
     """Compile a function of numbers and arrays; the same source gives the same bits wherever it is called from."""
     made: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return made
+
+
+def brief(function: F) -> F:
+    """As ``compiled``, but Python's lock is kept: for what ends before the lock could be had again."""
+    made: F = numba.njit(cache=True, error_model="numpy")(function)
     return made
 
 
