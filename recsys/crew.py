@@ -26,19 +26,23 @@ class Crew:
         self._helpers: list[threading.Thread] = []
 
     def share(self, jobs: Sequence[Job]) -> None:
-        """Do jobs that do not depend on each other; the first error of any is raised when all have ended."""
-        shared = _Shared(jobs)
+        """Do jobs that do not depend on each other; an error is raised when none of them is at work any more."""
         with self._lock:
             self._at_work += 1
             invited = min(len(jobs) - 1, self._threads - self._at_work)
             for _ in range(invited - len(self._helpers)):
                 self._helpers.append(threading.Thread(target=self._help, name="crew", daemon=True))
                 self._helpers[-1].start()
-        for _ in range(invited):
-            self._calls.put(shared)
         try:
-            shared.work()
-            shared.wait()
+            if invited > 0:
+                shared = _Shared(jobs)
+                for _ in range(invited):
+                    self._calls.put(shared)
+                shared.work()
+                shared.wait()
+            else:
+                for job in jobs:
+                    job()
         finally:
             with self._lock:
                 self._at_work -= 1
@@ -71,8 +75,6 @@ class _Shared:
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._error: BaseException | None = None
-        if not jobs:
-            self._done.set()
 
     @property
     def open(self) -> bool:
