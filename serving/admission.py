@@ -198,7 +198,7 @@ class Admission:
             reason = Reason.STANDING
         elif wait_s + cost_s > left_s:
             reason = Reason.DEADLINE
-        elif self.limit is not None and self.in_flight >= share * self.limit.value:
+        elif self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
             reason = Reason.LIMIT
         else:
             return
