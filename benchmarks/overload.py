@@ -1,26 +1,27 @@
-"""What a server still answers in time when far more is asked than it can compute; beside the same one without limits.
+"""What a server still answers in time when far more is asked than it can compute; beside the same one without guards.
 
 Open loop: requests are sent when their time comes, whatever became of those before, as a product's visitors do. An
-answer counts where it came within the deadline. Capacity is what is answered in a closed loop. The control is the same
-server with a queue without end, and callers whose deadline it does not hear of.
+answer counts where it came within the deadline. Capacity is what is answered in a closed loop. Server and callers have
+a core each where there are two. The control is the same server that takes everything, and callers whose deadline it
+does not hear of; the control of the priorities is the same load where everybody has the same one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from figures import Figure, arguments, console, tell
-from grpc import StatusCode, aio
+from made_access import Access, make_access
 from made_bundle import Scale, make_bundle
-from serve_latency import RANK, in_parallel, made_requests
+from open_loop import Callers, Generator, Seen
+from serve_latency import made_requests
 from server_process import process
 
 from serving.config import ServerConfig
@@ -29,7 +30,12 @@ from serving.server import RankingServer
 
 DEADLINE_S = 0.25
 CANDIDATES = 100
-LOADS = (0.5, 1, 2, 5, 10)
+LOADS = (0.5, 0.8, 1, 2, 5, 10)
+# Mixed priorities: requests as large as they may be, which are ten times as much work and no more to refuse.
+LARGE, LARGE_DEADLINE_S = 1_000, 1.0
+MIXED_LOAD, INTERACTIVE = 5, 0.2
+# Of what a closed loop gets, what callers get who send at random and are nearly never refused: what a server is run at.
+RUN_AT = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,104 +47,134 @@ class Effort:
 
 
 FULL = Effort(seconds=15.0, scale=Scale())
-QUICK = Effort(seconds=3.0, scale=Scale(lists=4_000, users=120, fitted_lists=400))
-
-
-@dataclass(slots=True)
-class Seen:
-    """What callers saw: milliseconds of answers in time and of refusals, and how many of each end."""
-
-    answered: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    ends: Counter[str] = field(default_factory=Counter)
+QUICK = Effort(seconds=2.0, scale=Scale(lists=4_000, users=120, fitted_lists=400))
 
 
 def main() -> None:
     """Measure and tell."""
     options = arguments("Answers in time under more load than there is capacity for.").parse_args()
     effort = QUICK if options.quick else FULL
+    cores = sorted(os.sched_getaffinity(0))
+    servers, callers = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
     with tempfile.TemporaryDirectory() as folder:
         with console.status("making a bundle: 50,000 items, 300 trees of 63 leaves ..."):
             bundle = make_bundle(Path(folder), effort.scale)
         messages = made_requests(bundle, Path(folder) / "dataset", CANDIDATES)
-        with process(_serve, bundle, {}) as address:
-            capacity = len(asyncio.run(in_parallel(address, messages, 8, effort.seconds))) / effort.seconds
-            seen = {
-                load: asyncio.run(open_loop(address, messages, load * capacity, effort.seconds, told=True))
-                for load in LOADS
-            }
-            recovery_s = asyncio.run(recovery(address, messages, capacity, effort.seconds))
-        with process(_serve, bundle, {"most_waiting": 1_000_000, "default_deadline_s": 60.0}) as address:
-            control = asyncio.run(open_loop(address, messages, 2 * capacity, effort.seconds, told=False))
-    figures = {"capacity_rps": Figure(value=capacity, unit="1/s", says="closed loop, 8 calls at a time")}
-    for load, found in seen.items():
-        share = len(found.answered) / effort.seconds / capacity
-        figures[f"goodput_{load:g}x"] = Figure(value=share, unit="", says="answers in time, of capacity")
-        figures[f"p99_{load:g}x_ms"] = Figure(value=_p99(found.answered), unit="ms", says="of those")
-        figures[f"refused_{load:g}x_p99_ms"] = Figure(value=_p99(found.refused), unit="ms", says="until a refusal")
-        console.print(f"{load:g} x capacity: {dict(found.ends)}")
-    figures["p99_ratio_5x"] = Figure(value=_p99(seen[5].answered) / _p99(seen[1].answered), unit="x", says="to 1 x")
-    figures["recovery_s"] = Figure(value=recovery_s, unit="s", says="after 10 x, until half of it is answered whole")
-    without = len(control.answered) / effort.seconds / capacity
-    figures["goodput_2x_without_limits"] = Figure(value=without, unit="", says="the control")
-    tell(f"overload, {CANDIDATES} candidates, deadline {DEADLINE_S:g} s", figures, options.json)
+        with console.status("measuring loads ..."):
+            figures = measure(bundle, messages, effort.seconds, servers, callers)
+        large = made_requests(bundle, Path(folder) / "dataset", LARGE)
+        with console.status("measuring priorities ..."):
+            figures |= priorities(bundle, large, effort.seconds, make_access(Path(folder)), (servers, callers))
+    where = (
+        "server and callers share the machine" if servers is None else f"server on core {servers}, callers on {callers}"
+    )
+    tell(f"overload, {CANDIDATES} candidates, deadline {DEADLINE_S:g} s, {where}", figures, options.json)
 
 
-async def open_loop(address: str, messages: list[bytes], rate: float, seconds: float, *, told: bool) -> Seen:
-    """Send so many requests a second, at random moments; ``told`` says whether the server hears of the deadline."""
-    seen = Seen()
-    rng = np.random.default_rng(7)
-    moments = np.cumsum(rng.exponential(1 / rate, int(rate * seconds)))
-    async with aio.insecure_channel(address) as channel:
-        call: Any = channel.unary_unary(RANK)
+def measure(
+    bundle: Path, messages: list[bytes], seconds: float, servers: int | None, callers: int | None
+) -> dict[str, Figure]:
+    """Put each load on a guarded server, and two of them on one without guards."""
+    with process(_serve, bundle, {}, servers) as address, Generator(address, messages, core=callers) as generator:
+        capacity = len(generator.closed(8, seconds)) / seconds
+        figures = {"capacity_rps": Figure(value=capacity, unit="1/s", says="closed loop, 8 calls at a time")}
+        seen = {}
+        for load in LOADS:
+            seen[load] = _asked(generator, load * capacity, seconds)
+            figures |= _told(f"{load:g}x", seen[load], capacity)
+        figures["recovery_s"] = Figure(
+            value=recovery(generator, capacity, _p99(seen[RUN_AT].answered), seconds),
+            unit="s",
+            says=f"after 10 x, until nothing of {RUN_AT:g} x is lost, nor late",
+        )
+    base = _p99(seen[RUN_AT].answered)
+    figures["p99_ratio_5x"] = Figure(value=_p99(seen[5].answered) / base, unit="x", says=f"to {RUN_AT:g} x")
+    figures["p99_ratio_5x_to_1x"] = Figure(
+        value=_p99(seen[5].answered) / _p99(seen[1].answered), unit="x", says="to 1 x"
+    )
+    figures["refused_p99_ms"] = Figure(
+        value=max(_p99(seen[load].refused) for load in (2, 5, 10)),
+        unit="ms",
+        says="until a refusal, the worst of 2, 5, 10 x",
+    )
+    with (
+        process(_serve, bundle, {"sheds": False, "default_deadline_s": 60.0}, servers) as address,
+        Generator(address, messages, core=callers) as generator,
+    ):
+        for load in (2, 5):
+            found = _asked(generator, load * capacity, seconds, told=False)
+            figures[f"goodput_{load}x_without_guards"] = Figure(
+                value=found.goodput_rps / capacity, unit="", says="the control"
+            )
+    return figures
 
-        async def ask(place: int) -> None:
-            sent = time.perf_counter()
-            try:
-                if told:
-                    await call(messages[place % len(messages)], timeout=DEADLINE_S)
-                else:
-                    await asyncio.wait_for(call(messages[place % len(messages)]), DEADLINE_S)
-            except grpc.RpcError as error:
-                seen.ends[error.code().name] += 1
-                if error.code() is StatusCode.RESOURCE_EXHAUSTED:
-                    seen.refused.append(1e3 * (time.perf_counter() - sent))
-            except TimeoutError:
-                seen.ends["too late"] += 1
-            else:
-                seen.ends["OK"] += 1
-                seen.answered.append(1e3 * (time.perf_counter() - sent))
 
-        began = time.perf_counter()
-        asking: list[asyncio.Task[None]] = []
-        for place, moment in enumerate(moments.tolist()):
-            ahead = began + moment - time.perf_counter()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-            asking.append(asyncio.create_task(ask(place)))
-        await asyncio.gather(*asking)
-    return seen
+def priorities(
+    bundle: Path, messages: list[bytes], seconds: float, access: Access, cores: tuple[int | None, int | None]
+) -> dict[str, Figure]:
+    """Let interactive callers ask for all that a server is run at, and batch callers for four times as much."""
+    servers, callers = cores
+    mine, others = ((("authorization", f"Bearer {access.tokens[each]}"),) for each in ("interactive", "batch"))
+    with (
+        process(_serve, bundle, access.settings, servers) as address,
+        Generator(address, messages, core=callers, ca=access.certificate) as generator,
+    ):
+        capacity = len(generator.closed(4, seconds, mine)) / seconds
+        rate = MIXED_LOAD * RUN_AT * capacity
+
+        def success(metadata: Any) -> float:
+            shares = ((INTERACTIVE, mine), (1 - INTERACTIVE, metadata))
+            mixed = [Callers(rate=share * rate, deadline_s=LARGE_DEADLINE_S, metadata=who) for share, who in shares]
+            found = generator.open(mixed, 2 * seconds)
+            console.print(f"{LARGE} candidates: interactive {dict(found[0].ends)}, others {dict(found[1].ends)}")
+            return found[0].success
+
+        of = f"{INTERACTIVE:.0%} of {MIXED_LOAD} x {RUN_AT:g} of the capacity, {LARGE} candidates"
+        return {
+            "capacity_large_rps": Figure(value=capacity, unit="1/s", says=f"{LARGE} candidates, TLS and tokens"),
+            "interactive_success_5x": Figure(value=success(others), unit="", says=of),
+            "interactive_success_5x_control": Figure(value=success(mine), unit="", says="where all have one priority"),
+        }
 
 
-async def recovery(address: str, messages: list[bytes], capacity: float, seconds: float) -> float:
-    """Ask ten times too much, then half of the capacity; seconds until nothing of a half second is lost any more."""
-    await open_loop(address, messages, 10 * capacity, seconds / 3, told=True)
+def recovery(generator: Generator, capacity: float, base_ms: float, seconds: float) -> float:
+    """Ask ten times too much, then what the server is run at; seconds until half a second is as before."""
+    _asked(generator, 10 * capacity, seconds)
     began = time.perf_counter()
     while True:
         since = time.perf_counter() - began
-        found = await open_loop(address, messages, capacity / 2, 0.5, told=True)
-        if set(found.ends) == {"OK"} or since > 60:
+        found = _asked(generator, RUN_AT * capacity, 0.5)
+        if (set(found.ends) == {"OK"} and float(np.median(found.answered)) <= base_ms) or since > 60:
             return since
+
+
+def _asked(generator: Generator, rate: float, seconds: float, *, told: bool = True) -> Seen:
+    return generator.open([Callers(rate=rate, deadline_s=DEADLINE_S, told=told)], seconds)[0]
+
+
+def _told(name: str, seen: Seen, capacity: float) -> dict[str, Figure]:
+    sent = f"sent {seen.sent_rps:,.0f}/s, 99 % at most {_p99(seen.behind_ms):.1f} ms late"
+    console.print(f"{name}: {sent}; {dict(seen.ends)}")
+    return {
+        f"goodput_{name}": Figure(
+            value=seen.goodput_rps / capacity, unit="", says=f"answers in time, of capacity; {sent}"
+        ),
+        f"p99_{name}_ms": Figure(value=_p99(seen.answered), unit="ms", says="of those"),
+        f"refused_{name}_p99_ms": Figure(value=_p99(seen.refused), unit="ms", says="until a refusal", shown=False),
+    }
 
 
 def _p99(milliseconds: list[float]) -> float:
     return float(np.percentile(milliseconds, 99)) if milliseconds else float("nan")
 
 
-async def _serve(pipe: Any, bundle: Path, settings: dict[str, Any]) -> None:
+async def _serve(pipe: Any, bundle: Path, settings: dict[str, Any], core: int | None) -> None:
     """Serve as ``recsys serve`` does, its log included."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     configure_logging("info")
     server = RankingServer(ServerConfig(registry=bundle, port=0, **settings))
+    server.give_way()
     await server.start()
     await server.load()
     pipe.send(server.address)

@@ -2,7 +2,10 @@
 
 The queue is bounded in length and in time: what waits, and what the request itself costs, is estimated from how long
 rankings took of late, in candidates. A server without a queue that can grow has no answers that come too late (Google,
-"Site Reliability Engineering", chapter 21). Requests of lower priority find the queue full earlier.
+"Site Reliability Engineering", chapter 21). A burst may fill the queue; where the queue stands, because no thread has
+been idle for a while, it is kept just long enough to leave no thread idle (CoDel, as Facebook uses it: "Fail at Scale",
+ACM Queue 2015). Requests of lower priority find the queue full earlier, and do not make it stand for higher ones. A
+limit on what is in flight, which follows the latency (``serving.concurrency_limit``), stands behind all of it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from recsys.errors import Overloaded, TooLate
+from serving.concurrency_limit import ConcurrencyLimit
+from serving.config import ServerConfig
+from serving.refusals import Reason, Refusals
 
 # How much of the queue each priority may fill, of ``serving.access.caller.PRIORITIES``.
 SHARES = {"interactive": 1.0, "prefetch": 0.5, "batch": 0.25}
@@ -21,16 +27,33 @@ _FIXED = 50
 # How much the newest ranking says about the next one.
 _NEWEST = 0.05
 _SOONEST_S = 0.01
+# How long the queue may be, in rankings, or in seconds where those are short: in a burst, and where it stands.
+_BURST, _BURST_S = 12, 0.05
+_KEPT, _KEPT_S = 3, 0.02
+# The queue stands when no thread was idle for so many rankings, or seconds.
+_STANDING, _STANDING_S = 20, 0.1
+
+_SAYS = {
+    Reason.QUEUE: "too many requests wait",
+    Reason.STANDING: "more is asked than can be answered",
+    Reason.DEADLINE: "the answer would come after the deadline",
+    Reason.LIMIT: "answers take longer the more of them are made at once",
+}
+
+
+# The limit on what is in flight never falls below this, for each thread: it stands behind the queue, not in its place.
+_LEAST_IN_FLIGHT = 20
 
 
 class Place:
     """A request that was let in; ``begin`` is called by the thread that computes it, and by nobody else."""
 
-    def __init__(self, admission: Admission, work: int, left_s: float) -> None:
+    def __init__(self, admission: Admission, work: int, left_s: float, priority: str) -> None:
         self._admission = admission
-        self._ends = admission.now() + left_s
+        self.priority = priority
+        self.entered = admission.now()
+        self._ends = self.entered + left_s
         self.work = work
-        self.begun: float | None = None
 
     def begin(self) -> None:
         """Leave the queue.
@@ -39,15 +62,16 @@ class Place:
             TooLate: nobody waits for the answer any more.
         """
         now = self._admission.now()
-        self._admission.leave_queue(self, now)
+        self._admission.leave_queue(self)
         if now >= self._ends:
             raise TooLate("the request waited for longer than its deadline; allow more time, or ask for less")
 
 
 class Admission:
-    """Lets rankings in; ``threads`` compute them, ``most_waiting`` wait at most.
+    """Lets rankings in; ``threads`` compute them, ``most_waiting`` wait at most; for any thread.
 
-    A request without a deadline gets ``default_s``, and none more than ``most_s``.
+    A request without a deadline gets ``default_s``, and none more than ``most_s``. ``refusals`` is told whom it
+    refused; where it ``sheds`` not, that is nobody.
     """
 
     def __init__(
@@ -57,16 +81,25 @@ class Admission:
         most_waiting: int,
         default_s: float,
         most_s: float,
+        sheds: bool = True,
+        limit: ConcurrencyLimit | None = None,
+        refusals: Refusals | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.now = now
-        self.refused = 0
+        self.limit = limit
+        self.refusals = refusals or Refusals()
         self._threads = threads
         self._most_waiting = most_waiting
         self._default_s, self._most_s = default_s, most_s
+        self._sheds = sheds
         self._waiting: set[Place] = set()
-        self._computing = 0
+        self._waiting_work = 0
+        self._in_flight = dict.fromkeys(SHARES, 0)
+        # When a thread had nothing to do for callers of this priority or a higher one.
+        self._idle_at = dict.fromkeys(SHARES, now())
         self._seconds = 0.0  # of late, for a candidate
+        self._work = 0.0  # of late, of a request
         self._lock = threading.Lock()
 
     @property
@@ -74,9 +107,30 @@ class Admission:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def in_flight(self) -> int:
+        """How many wait or are computed."""
+        return sum(self._in_flight.values())
+
+    @property
+    def busy_s(self) -> float:
+        """For how many seconds no thread has been idle; 0 while one is."""
+        with self._lock:
+            now = self.now()
+            return 0.0 if self._note_idle(now) else now - min(self._idle_at.values())
+
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""
         return min(self._default_s if told_s is None else told_s, self._most_s)
+
+    def knock(self, left_s: float, priority: str) -> None:
+        """Refuse a request that nobody has read yet, if one of usual size would be.
+
+        Raises:
+            Overloaded: as ``admitted``.
+        """
+        with self._lock:
+            self._check(self._work, left_s, priority)
 
     @contextmanager
     def admitted(self, candidates: int, left_s: float, priority: str) -> Iterator[Place]:
@@ -85,39 +139,81 @@ class Admission:
         Raises:
             Overloaded: the queue is full for this priority, or the answer would come too late; says when to try again.
         """
-        place = Place(self, candidates + _FIXED, left_s)
+        place = Place(self, candidates + _FIXED, left_s, priority)
         with self._lock:
-            wait_s = self._seconds * sum(each.work for each in self._waiting) / self._threads
-            self._check(place, wait_s, left_s, priority)
+            self._check(place.work, left_s, priority)
+            self._work += _NEWEST * (place.work - self._work) if self._work else place.work
+            self._in_flight[priority] += 1
             self._waiting.add(place)
+            self._waiting_work += place.work
         try:
             yield place
         finally:
             with self._lock:
-                self._waiting.discard(place)
-                if place.begun is not None:
-                    self._computing -= 1
+                self._leave(place)
+                self._in_flight[priority] -= 1
+                self._note_idle(self.now())
 
-    def leave_queue(self, place: Place, now: float) -> None:
+    def leave_queue(self, place: Place) -> None:
         """Note that a place is computed from now on."""
         with self._lock:
-            if place in self._waiting:  # else its caller has gone
-                self._waiting.discard(place)
-                self._computing += 1
-                place.begun = now
+            self._leave(place)
 
     def took(self, place: Place, seconds: float) -> None:
-        """Learn how long a ranking took to compute."""
+        """Learn how long a ranking took to compute, and from when on it was in flight."""
         each = seconds / place.work
         with self._lock:
             self._seconds += _NEWEST * (each - self._seconds) if self._seconds else each
+            if self.limit is not None:
+                now = self.now()
+                self.limit.saw((now - place.entered) / place.work, in_flight=self.in_flight, now=now)
 
-    def _check(self, place: Place, wait_s: float, left_s: float, priority: str) -> None:
-        full = len(self._waiting) >= SHARES[priority] * self._most_waiting
-        # Somebody always has to be let in, or one slow ranking would shut the door for ever.
-        idle = not self._waiting and self._computing < self._threads
-        late = wait_s + self._seconds * place.work > left_s and not idle
-        if full or late:
-            self.refused += 1
-            reason = "too many requests wait" if full else "the answer would come after the deadline"
-            raise Overloaded(f"{reason}; try again later, or elsewhere", after_s=max(wait_s, _SOONEST_S))
+    def _leave(self, place: Place) -> None:
+        if place in self._waiting:
+            self._waiting.discard(place)
+            self._waiting_work -= place.work
+
+    def _note_idle(self, now: float) -> bool:
+        """Say whether a thread has nothing to do."""
+        in_flight = 0
+        for priority, those in self._in_flight.items():  # highest first
+            in_flight += those
+            if in_flight >= self._threads:
+                return False
+            self._idle_at[priority] = now
+        return True
+
+    def _check(self, work: float, left_s: float, priority: str) -> None:
+        now = self.now()
+        if self._note_idle(now) or not self._sheds:
+            # Somebody always has to be let in, or one slow ranking would shut the door for ever.
+            return
+        share = SHARES[priority]
+        wait_s, cost_s = self._seconds * self._waiting_work / self._threads, self._seconds * work
+        standing = now - self._idle_at[priority] > max(_STANDING_S, _STANDING * cost_s / self._threads)
+        kept, kept_s = (_KEPT, _KEPT_S) if standing else (_BURST, _BURST_S)
+        if len(self._waiting) >= share * self._most_waiting:
+            reason = Reason.QUEUE
+        elif self._waiting_work > share * kept * work and wait_s > share * kept_s:
+            reason = Reason.STANDING
+        elif wait_s + cost_s > left_s:
+            reason = Reason.DEADLINE
+        elif self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
+            reason = Reason.LIMIT
+        else:
+            return
+        self.refusals.add(reason)
+        raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, _SOONEST_S))
+
+
+def admission_by(config: ServerConfig) -> Admission:
+    """Set up what a server's settings ask for."""
+    most = config.threads + config.most_waiting
+    return Admission(
+        threads=config.threads,
+        most_waiting=config.most_waiting,
+        default_s=config.default_deadline_s,
+        most_s=config.most_deadline_s,
+        limit=ConcurrencyLimit(least=min(_LEAST_IN_FLIGHT * config.threads, most), most=most),
+        sheds=config.sheds,
+    )

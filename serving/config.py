@@ -14,6 +14,11 @@ from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
 
 
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class ServerConfig(AccessSettings):
     """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
 
@@ -61,12 +66,21 @@ class ServerConfig(AccessSettings):
     port: int = Field(default=50051, ge=0, le=65_535)
     """The port to listen on; 0 lets the system choose, and the log names it."""
 
-    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    threads: int = Field(default_factory=_cores, ge=1, le=256)
     """How many rankings are computed at the same time; more than the machine has cores only makes each one slower."""
 
     most_waiting: int = Field(default=64, ge=1)
     """How many rankings wait for a thread at most; callers of priority prefetch may fill half of it, batch a quarter.
-    What comes beyond is refused at once, as is what could not be answered before its deadline."""
+    What comes beyond is refused at once, as is what could not be answered before its deadline, or would make the queue
+    stand."""
+
+    sheds: bool = True
+    """Refuse what cannot be answered in time. Off, everything is taken, and under too much load nothing is answered:
+    for measuring what refusing is worth."""
+
+    quotas: Path | None = None
+    """A TOML file that says how many candidates a second a caller may have ranked, and which share of the server it may
+    occupy."""
 
     default_deadline_s: float = Field(default=2.0, gt=0, le=60)
     """How long a ranking may take whose caller gives no deadline, in seconds."""

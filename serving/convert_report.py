@@ -54,6 +54,8 @@ def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
         memory_bytes=report.memory_bytes,
         gpu=_GPUS[report.gpu],
         gpu_faults=report.gpu_faults,
+        shed=report.shed,
+        in_flight_limit=report.in_flight_limit,
     )
 
 
@@ -89,4 +91,6 @@ def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
         memory_bytes=message.memory_bytes,
         gpu=_GPUS_NAMED.get(message.gpu, GpuState.NONE),  # a server that does not say has none
         gpu_faults=message.gpu_faults,
+        shed=dict(message.shed),
+        in_flight_limit=message.in_flight_limit,
     )

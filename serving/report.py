@@ -31,7 +31,8 @@ class ServerReport:
 
     ``bundle_id`` answers, "" while it is loading; ``current_bundle_id`` and ``previous_bundle_id`` are the registry's,
     "" where it has none. Times are in seconds, ``created_us`` in UTC microseconds. ``degraded`` counts answers since
-    the start, by reason; ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that
+    the start, by reason, ``shed`` what was refused because there was too much; ``in_flight_limit`` is how many rankings
+    may be in flight. ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that
     asks, too.
     """
 
@@ -54,6 +55,8 @@ class ServerReport:
     memory_bytes: int
     gpu: GpuState
     gpu_faults: int
+    shed: Mapping[str, int]
+    in_flight_limit: int
 
 
 class Reporter:
@@ -91,6 +94,8 @@ class Reporter:
             memory_bytes=int(figures.one("process_resident_memory_bytes")),
             gpu=GpuState("".join(figures.by("recsys_gpu_state", "state")) or GpuState.NONE),
             gpu_faults=int(sum(figures.by("recsys_gpu_faults_total", "fault").values())),
+            shed={name: int(n) for name, n in figures.by("recsys_shed_total", "reason").items() if n},
+            in_flight_limit=int(figures.one("recsys_in_flight_limit")),
         )
 
 

@@ -20,19 +20,23 @@ from grpc_reflection.v1alpha import reflection
 from recsys.errors import ConfigError
 from recsys.events import Logged
 from serving.access.door import Door, open_door
+from serving.access.renewed import Renewed
 from serving.admin import AdminPort, AdminServicer
-from serving.admission import Admission
+from serving.admission import admission_by
 from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
 from serving.event_writer import EventWriter
+from serving.front import UNREAD, FrontInterceptor
 from serving.item_log import ItemLog
 from serving.load import load_current, warm_up
 from serving.logging import configure_logging
 from serving.model import Model
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.precedence import give_way
 from serving.pseudonyms import Pseudonyms
+from serving.quotas import Quotas, read_quotas
 from serving.receipt_log import ReceiptLog
 from serving.receipt_rows import Run
 from serving.receipt_writer import ReceiptWriter
@@ -43,7 +47,7 @@ from serving.snapshots import Snapshots
 from serving.status import StatusInterceptor
 from serving.telemetry.calls import CallsInterceptor
 from serving.telemetry.telemetry import Telemetry
-from serving.watch import watch_model, watch_receipts, watch_state, watch_store, watch_writer
+from serving.watch import watch_admission, watch_model, watch_receipts, watch_state, watch_store, watch_writer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 
@@ -74,21 +78,22 @@ class RankingServer:
         self._reporter = Reporter(self.telemetry, config.registry)
         self._admin = AdminPort(AdminServicer(self._reporter.report), self.telemetry.calls)
         self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
-        admission = Admission(
-            threads=config.threads,
-            most_waiting=config.most_waiting,
-            default_s=config.default_deadline_s,
-            most_s=config.most_deadline_s,
-        )
+        self._admission = admission_by(config)
         self._servicer = RankingServicer(
-            self._executor, self._intake, self.telemetry, admission, threads=config.threads
+            self._executor, self._intake, self.telemetry, self._admission, threads=config.threads
         )
         self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
+        watch_admission(self.telemetry, self._admission)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._loading: Future[Model] | None = None
         # What learns in the model's place, where servers share a state.
         self._learn: Callable[[Sequence[Logged]], None] | None = None
         self._snapshots: Snapshots | None = None  # none of a shared state
+
+    def give_way(self) -> None:
+        """Rank first and read second, where cores are short; to be called once, by the thread that will serve."""
+        if self._config.sheds:
+            give_way(self._executor, self._config.threads)
 
     async def start(self) -> None:
         """Listen; until a model is loaded, rankings are answered UNAVAILABLE and health NOT_SERVING.
@@ -98,17 +103,22 @@ class RankingServer:
         """
         door = open_door(self._config)
         self._servicer.pseudonyms = Pseudonyms.read(self._config.log_key)
+        if self._config.quotas is not None:
+            quotas = Renewed("the quotas", (self._config.quotas,), read_quotas)
+            self._servicer.quotas = Quotas(quotas, self._admission.refusals)
         self._server = aio.server(
             # Counted first, so that those who are refused are counted too.
             interceptors=[
                 CallsInterceptor(self.telemetry.calls, SERVICE),
                 door.interceptor,
+                FrontInterceptor(f"/{SERVICE}/Rank", self._servicer.knock),
                 StatusInterceptor(SERVICE),
             ],
             options=[
                 ("grpc.max_receive_message_length", self._config.max_message_bytes),
                 # A second server on the port shall fail, not silently take half of the requests.
                 ("grpc.so_reuseport", 0),
+                *(UNREAD if self._config.sheds else ()),
                 *door.options,
             ],
         )
@@ -275,6 +285,7 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
     configure_logging(config.log_level)
     server = RankingServer(config, load_model)
     sys.setswitchinterval(SWITCH_S)
+    server.give_way()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         drained = runner.run(server.run())
     if server.computing:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from serving.model import Model, Ranked, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms
+from serving.quotas import Quotas
 from serving.receipt_writer import ReceiptWriter
 from serving.telemetry.drift_watch import DriftWatch
 from serving.telemetry.telemetry import Telemetry
@@ -40,8 +42,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
     """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
 
     ``item_log`` takes every change of the model's items; where it is None, none can be made. ``receipts`` takes what
-    some rankings were made of, ``telemetry`` is told each. The log names requests by ``pseudonyms`` where callers named
-    them.
+    some rankings were made of, ``telemetry`` is told each, ``quotas`` says what each caller may have. The log names
+    requests by ``pseudonyms`` where callers named them.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         self._intake = intake
         self.item_log: ItemLog | None = None
         self.receipts: ReceiptWriter | None = None
+        self.quotas: Quotas | None = None
         self.pseudonyms = Pseudonyms.read(None)
         self._executor = executor
         self._stopping = False
@@ -91,12 +94,19 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             answer.cancel()
         return not late
 
+    def knock(self, told_s: float | None) -> None:
+        """Refuse the current caller's ranking before it is read, if it is one too many; raises Overloaded."""
+        caller = current()
+        if self.quotas is not None:
+            self.quotas.check(caller.name)
+        self._admission.knock(self._admission.time_left(told_s), caller.priority)
+
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: N802 - gRPC's name
         """Order the candidates, in the time that is left, or refuse at once."""
-        left_s = self._admission.time_left(context.time_remaining())
-        with self._admission.admitted(
-            len(request.candidates) + len(request.candidate_ids), left_s, current().priority
-        ) as place:
+        left_s, caller = self._admission.time_left(context.time_remaining()), current()
+        candidates = len(request.candidates) + len(request.candidate_ids)
+        quota = nullcontext() if self.quotas is None else self.quotas.taken(caller.name, candidates)
+        with quota, self._admission.admitted(candidates, left_s, caller.priority) as place:
             try:
                 async with asyncio.timeout(left_s):
                     return await self._ranked(request, place)

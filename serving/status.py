@@ -99,6 +99,8 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 - the last stop before the wire
         code, text = status_of(error)
+        if isinstance(error, Overloaded):
+            await refuse(context, error)
         if code is StatusCode.INTERNAL:
             _log.error("call", code=code.name, ms=_ms_since(started), frames=frames_of(error))
         else:
@@ -106,6 +108,12 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
         await context.abort(code, text, _trailers(error))
     _log.info("call", code="OK", ms=_ms_since(started))
     return response
+
+
+async def refuse(context: Any, error: Overloaded) -> None:
+    """End a call that is one too many; it has no line of its own (``serving.refusals``). Raises what gRPC raises."""
+    code, text = status_of(error)
+    await context.abort(code, text, _trailers(error))
 
 
 def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from recsys.bundle import Manifest
 from recsys.gpu import GPU, Gpu
+from serving.admission import Admission
 from serving.event_log import EventLog
 from serving.event_writer import Committed, EventWriter
 from serving.model import Model, describe
@@ -15,6 +16,14 @@ from serving.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:  # it loads the model libraries
     from serving.shared_learning import SharedLearning
+
+
+def watch_admission(telemetry: Telemetry, admission: Admission) -> None:
+    """Show what is refused because there is too much, for how long there has been, and how much may be in flight."""
+    telemetry.follow("recsys_shed_total", admission.refusals.by_reason)
+    telemetry.follow("recsys_busy_seconds", lambda: admission.busy_s)
+    if (limit := admission.limit) is not None:
+        telemetry.follow("recsys_in_flight_limit", lambda: limit.value)
 
 
 def watch_model(telemetry: Telemetry, model: Model, *, load_s: float) -> None:

@@ -81,6 +81,7 @@ def _shown(report: ServerReport) -> Group:
 def _facts(report: ServerReport) -> dict[str, str]:
     versions = "  ".join(f"{log}: {sequence:,}" for log, sequence in report.state_versions.items())
     degraded = "  ".join(f"{reason}: {count:,}" for reason, count in report.degraded.items())
+    shed = "  ".join(f"{reason}: {count:,}" for reason, count in report.shed.items())
     loaded = f"[dim]code {report.code_version}, loaded in {report.load_s:.1f} s[/]"
     promoted = f"  [yellow]{report.current_bundle_id} is promoted, and not served[/]"
     return {
@@ -95,6 +96,7 @@ def _facts(report: ServerReport) -> dict[str, str]:
         "degraded": degraded or "none",
         "gpu": _GPU_SAID.get(report.gpu, report.gpu)
         + (f"  [red]failed {report.gpu_faults:,} times[/]" if report.gpu_faults else ""),
+        "refused, too many": shed or "none",
         "memory": f"{report.memory_bytes / 2**20:,.0f} MiB",
     }
 

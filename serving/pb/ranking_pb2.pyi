@@ -397,7 +397,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes", "gpu", "gpu_faults")
+    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes", "shed", "in_flight_limit", "gpu", "gpu_faults")
     class StateVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -406,6 +406,13 @@ class GetStatusResponse(_message.Message):
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class DegradedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ShedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +436,8 @@ class GetStatusResponse(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     PENDING_TEXTS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHED_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_LIMIT_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
     GPU_FAULTS_FIELD_NUMBER: _ClassVar[int]
     bundle_id: str
@@ -448,9 +457,11 @@ class GetStatusResponse(_message.Message):
     degraded: _containers.ScalarMap[str, int]
     pending_texts: int
     memory_bytes: int
+    shed: _containers.ScalarMap[str, int]
+    in_flight_limit: int
     gpu: GpuState
     gpu_faults: int
-    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu: _Optional[_Union[GpuState, str]] = ..., gpu_faults: _Optional[int] = ...) -> None: ...
+    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., shed: _Optional[_Mapping[str, int]] = ..., in_flight_limit: _Optional[int] = ..., gpu: _Optional[_Union[GpuState, str]] = ..., gpu_faults: _Optional[int] = ...) -> None: ...
 
 class MethodStatus(_message.Message):
     __slots__ = ("method", "calls", "failed", "refused", "p50_seconds", "p99_seconds")

@@ -24,6 +24,11 @@ class Reading:
 READINGS: dict[str, Reading] = {
     "recsys_calls_in_flight": Reading(says="Calls being answered.", labels=("method",)),
     "recsys_queue_length": Reading(says="Rankings and item changes that wait for a thread."),
+    "recsys_shed_total": Reading(
+        says="Rankings refused because there were too many, by reason.", labels=("reason",), counted=True
+    ),
+    "recsys_busy_seconds": Reading(says="For how long no thread has been idle; 0 while one is."),
+    "recsys_in_flight_limit": Reading(says="How many rankings may be in flight, as their latency allows."),
     "recsys_bundle_info": Reading(says="1; which bundle answers.", labels=("bundle_id", "created", "code_version")),
     "recsys_bundle_created_timestamp_seconds": Reading(says="When the bundle was sealed, seconds since 1970."),
     "recsys_model_load_seconds": Reading(says="How long it took to verify, load and restore the model."),

@@ -39,6 +39,7 @@ class Running:
     metrics: str
     admin: str
     telemetry: Any
+    loop: Any
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +73,7 @@ def server_of(model: Any, config: ServerConfig) -> Iterator[Running]:
         server.metrics_address,
         server.admin_address,
         server.telemetry,
+        loop,
     )
     assert wait(server.stop())
     loop.call_soon_threadsafe(loop.stop)

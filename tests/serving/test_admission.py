@@ -14,13 +14,16 @@ import pytest
 from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from recsys.errors import Overloaded, TooLate
 from serving.admission import SHARES, Admission, Place
 from serving.client import RankingClient, ServiceError
+from serving.concurrency_limit import ConcurrencyLimit
 from serving.config import ServerConfig
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.refusals import Reason, Refusals
 
 
 class Clock:
@@ -31,8 +34,10 @@ class Clock:
         return self.now
 
 
-def door(clock: Clock | None = None, *, threads: int = 1, most_waiting: int = 4) -> Admission:
-    return Admission(threads=threads, most_waiting=most_waiting, default_s=2.0, most_s=10.0, now=clock or Clock())
+def door(clock: Clock | None = None, *, threads: int = 1, most_waiting: int = 4, **more: Any) -> Admission:
+    return Admission(
+        threads=threads, most_waiting=most_waiting, default_s=2.0, most_s=10.0, now=clock or Clock(), **more
+    )
 
 
 def learned(admission: Admission, seconds: float, candidates: int = 50) -> None:
@@ -54,7 +59,7 @@ def test_the_queue_is_of_bounded_length() -> None:
         with pytest.raises(Overloaded, match="too many requests wait"):
             enter(stack, admission)
 
-    assert (admission.waiting, admission.refused) == (0, 1)
+    assert (admission.waiting, admission.refusals.total) == (0, 1)
 
 
 @pytest.mark.parametrize(("priority", "places"), [("interactive", 8), ("prefetch", 4), ("batch", 2)])
@@ -95,7 +100,7 @@ def test_one_slow_ranking_does_not_shut_the_door() -> None:
     learned(admission, 60.0)
     learned(admission, 0.1)
 
-    assert admission.refused == 0
+    assert admission.refusals.total == 0
 
 
 def test_the_control_a_door_that_waits_for_somebody_would_stay_shut() -> None:
@@ -105,6 +110,149 @@ def test_the_control_a_door_that_waits_for_somebody_would_stay_shut() -> None:
         enter(stack, admission).begin()
         with pytest.raises(Overloaded):
             enter(stack, admission)
+
+
+def filled(admission: Admission, stack: ExitStack, priority: str = "interactive") -> int:
+    """Let in as many as get in, the first of them computed; returns how many wait."""
+    enter(stack, admission).begin()
+    try:
+        while True:
+            enter(stack, admission, 9.0, priority)
+    except Overloaded:
+        return admission.waiting
+
+
+def test_a_burst_may_fill_the_queue_which_may_not_stand() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.01)
+    with ExitStack() as burst:
+        assert filled(admission, burst) == 13  # ahead of the last one 12 rankings wait
+    with ExitStack() as rush:
+        enter(rush, admission).begin()
+        clock.now += 0.21  # nobody was idle for as long as 20 rankings take
+        assert filled(admission, rush) == 4
+
+    assert admission.refusals.by_reason()["standing",] == 2
+
+
+def test_the_queue_stands_no_more_once_a_thread_was_idle() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.01)
+    with ExitStack() as rush:
+        enter(rush, admission).begin()
+        clock.now += 0.21
+        filled(admission, rush)
+    with ExitStack() as burst:
+        assert filled(admission, burst) == 13
+
+
+def test_the_control_a_server_that_does_not_shed_takes_everything() -> None:
+    clock = Clock()
+    admission = door(clock, sheds=False)
+    learned(admission, 0.01)
+    with ExitStack() as stack:
+        enter(stack, admission).begin()
+        clock.now += 0.21
+        for _ in range(1_000):
+            enter(stack, admission)
+
+        assert (admission.waiting, admission.refusals.total) == (1_000, 0)
+
+
+@pytest.mark.parametrize(("priority", "places"), [("interactive", 4), ("prefetch", 2), ("batch", 1)])
+def test_where_the_queue_stands_a_lower_priority_gets_less_of_it(priority: str, places: int) -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.01)
+    with ExitStack() as stack:
+        enter(stack, admission).begin()
+        clock.now += 0.21
+        assert filled(admission, stack, priority) == places
+        if priority != "interactive":
+            enter(stack, admission)
+
+
+def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.01)
+    with ExitStack() as stack:
+        enter(stack, admission, priority="batch").begin()
+        clock.now += 0.21
+        assert filled(admission, stack) == 13  # a burst of people, as if nobody else were there
+        with pytest.raises(Overloaded):
+            enter(stack, admission, priority="batch")
+
+
+def test_how_long_no_thread_was_idle_is_known() -> None:
+    clock = Clock()
+    admission = door(clock)
+    with ExitStack() as stack:
+        enter(stack, admission).begin()
+        clock.now += 3.0
+        assert admission.busy_s == 3.0
+    clock.now += 5.0
+    assert admission.busy_s == 0.0
+
+
+def test_who_knocks_is_refused_as_a_request_of_usual_size_would_be() -> None:
+    admission = door(most_waiting=2)
+    admission.knock(1.0, "interactive")
+    with ExitStack() as stack:
+        enter(stack, admission)
+        admission.knock(1.0, "interactive")
+        enter(stack, admission)
+        with pytest.raises(Overloaded, match="too many requests wait"):
+            admission.knock(1.0, "interactive")
+
+    assert admission.waiting == 0
+
+
+def test_a_limit_on_what_is_in_flight_stands_behind_the_queue() -> None:
+    admission = door(most_waiting=64, limit=ConcurrencyLimit(least=4, most=64, first=8))
+    with ExitStack() as stack:
+        assert filled(admission, stack) == 7
+        with pytest.raises(Overloaded, match="the more of them are made at once"):
+            enter(stack, admission)
+
+    assert admission.refusals.by_reason()["limit",] == 2
+
+
+def test_the_control_without_a_limit_the_queue_is_filled() -> None:
+    admission = door(most_waiting=64)
+    with ExitStack() as stack:
+        assert filled(admission, stack) == 64
+
+
+def test_rankings_that_end_teach_the_limit() -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(least=1, most=64, first=2)
+    admission = door(clock, limit=limit)
+    for _ in range(12):
+        with admission.admitted(50, 2.0, "interactive") as place:
+            clock.now += 0.1
+            place.begin()
+            admission.took(place, 0.1)
+
+    assert limit.value == 2
+    assert limit._limit > 2
+
+
+def test_refusals_are_told_once_a_second_whatever_their_number() -> None:
+    clock = Clock()
+    refusals = Refusals(clock)
+    with capture_logs() as lines:
+        for _ in range(1_000):
+            refusals.add(Reason.QUEUE)
+        clock.now += 1.0
+        refusals.add(Reason.QUOTA)
+
+    assert [{key: line[key] for key in line if key not in ("event", "log_level")} for line in lines] == [
+        {"queue": 1},
+        {"queue": 999, "quota": 1},
+    ]
 
 
 def test_who_waited_too_long_is_not_computed_any_more() -> None:
@@ -138,7 +286,7 @@ def test_everybody_who_came_in_goes_out(comers: list[tuple[str, float, bool]]) -
                 place.begin()
             assert admission.waiting <= 5
     assert admission.waiting == 0
-    assert admission.refused == len(comers) - entered
+    assert admission.refusals.total == len(comers) - entered
     enter(stack, admission)  # and the door is open
     stack.close()
 
@@ -167,7 +315,8 @@ def wait_for(condition: Any) -> None:
 def fill(narrow: Any, others: ThreadPoolExecutor, call: Any) -> list[Any]:
     """Have one computed, and then one wait; the other way round the second would find the queue full."""
     computed = others.submit(call)
-    wait_for(lambda: narrow.model.asked)
+    admission = narrow.servicer._admission
+    wait_for(lambda: (admission.in_flight, admission.waiting) == (1, 0))
     waits = others.submit(call)
     wait_for(lambda: narrow.servicer.waiting == 1)
     return [computed, waits]
@@ -185,6 +334,52 @@ def test_a_full_server_refuses_at_once_and_says_when_to_come_back(narrow: Any) -
         assert int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) >= 10
         assert {each.result().items[0].item_id for each in busy} == {"a"}
         assert stub.Rank(asked("cat", ""), timeout=9).items[0].item_id == "a"
+
+
+def test_a_full_server_does_not_read_what_it_refuses(narrow: Any) -> None:
+    with grpc.insecure_channel(narrow.address) as channel, ThreadPoolExecutor(2) as others:
+        stub = pb_grpc.RankingServiceStub(channel)
+        no_message = channel.unary_unary("/recsys.v1.RankingService/Rank")
+        with pytest.raises(grpc.RpcError) as read:
+            no_message(b"\xff", timeout=9)
+        busy = fill(narrow, others, lambda: stub.Rank(asked("ann", "held"), timeout=9))
+        with pytest.raises(grpc.RpcError) as refused:
+            no_message(b"\xff", timeout=9)
+        narrow.model.release.set()
+
+        assert read.value.code() is StatusCode.INVALID_ARGUMENT
+        assert refused.value.code() is StatusCode.RESOURCE_EXHAUSTED
+        assert all(each.result() for each in busy)
+    assert narrow.telemetry.registry.get_sample_value("recsys_shed_total", {"reason": "queue"}) == 1
+
+
+def asleep(running: Any) -> int:
+    """Ask for 60 rankings and once for health while the event loop sleeps; how many rankings gRPC itself dropped."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(running.address) as channel:
+        stub = pb_grpc.RankingServiceStub(channel)
+        stub.Rank(asked("ann", ""), timeout=9)
+        running.loop.call_soon_threadsafe(time.sleep, 1.0)
+        time.sleep(0.1)
+        rankings = [stub.Rank.future(asked("ann", ""), timeout=9) for _ in range(60)]
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=9)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        codes = [each.code() for each in rankings]
+        assert stub.Rank(asked("ann", ""), timeout=9).items
+    assert set(codes) <= {StatusCode.OK, StatusCode.RESOURCE_EXHAUSTED, StatusCode.CANCELLED}
+    return codes.count(StatusCode.CANCELLED)
+
+
+def test_what_cannot_even_be_refused_is_dropped_unread_and_health_is_not(length_model: Any, serve: Any) -> None:
+    with serve(length_model.LengthModel(), ServerConfig(registry=Path("unused"), port=0, threads=1)) as running:
+        assert asleep(running) >= 60 - 33  # 32 wait to be read at most, and one was taken before
+
+
+def test_the_control_a_server_that_does_not_shed_reads_all_of_them(length_model: Any, serve: Any) -> None:
+    config = ServerConfig(registry=Path("unused"), port=0, threads=1, sheds=False)
+    with serve(length_model.LengthModel(), config) as running:
+        assert asleep(running) == 0
 
 
 def test_a_caller_without_a_deadline_gets_one(narrow: Any) -> None:
@@ -212,7 +407,7 @@ def test_the_client_comes_back_when_it_was_told_to(narrow: Any) -> None:
     with RankingClient(narrow.address, deadline_s=9) as client, ThreadPoolExecutor(3) as others:
         busy = fill(narrow, others, lambda: client.rank("ann", ["a"], surface="held"))
         third = others.submit(client.rank, "cat", ["a"])
-        wait_for(lambda: narrow.servicer._admission.refused >= 1)
+        wait_for(lambda: narrow.servicer._admission.refusals.total >= 1)
         narrow.model.release.set()
 
         assert third.result().items[0].item_id == "a"

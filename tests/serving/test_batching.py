@@ -37,7 +37,7 @@ def run(check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, thre
                 return Job(
                     model=model,
                     request=asked,
-                    place=Place(admission, len(asked.candidates), left_s),
+                    place=Place(admission, len(asked.candidates), left_s, "interactive"),
                     keep=lambda *_: None,
                     answer=asyncio.get_running_loop().create_future(),
                     explain=explain,

@@ -50,6 +50,8 @@ REPORT = ServerReport(
     memory_bytes=1 << 30,
     gpu=GpuState.LOST,
     gpu_faults=4,
+    shed={"queue": 3, "quota": 2},
+    in_flight_limit=66,
 )
 
 
