@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys.gpu import GpuState
+from serving.convert_swaps import swaps_from_wire, swaps_to_wire
 from serving.pb import ranking_pb2 as pb
 from serving.report import ServerReport, Store
 from serving.telemetry.recent import RecentCalls
@@ -24,7 +25,7 @@ _NAMED = {number: store for store, number in _STORES.items()}
 
 def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
     """Write a report."""
-    return pb.GetStatusResponse(
+    message = pb.GetStatusResponse(
         bundle_id=report.bundle_id,
         created_us=report.created_us,
         code_version=report.code_version,
@@ -55,6 +56,8 @@ def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
         gpu=_GPUS[report.gpu],
         gpu_faults=report.gpu_faults,
     )
+    swaps_to_wire(report.swaps, message)
+    return message
 
 
 def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
@@ -89,4 +92,5 @@ def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
         memory_bytes=message.memory_bytes,
         gpu=_GPUS_NAMED.get(message.gpu, GpuState.NONE),  # a server that does not say has none
         gpu_faults=message.gpu_faults,
+        swaps=swaps_from_wire(message),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from recsys.gpu import GpuState
 from recsys.registry import Registry
-from serving.model import Model
+from serving.bundles import Bundles
+from serving.swap_report import SwapReport
 from serving.telemetry.recent import RecentCalls
 from serving.telemetry.telemetry import Telemetry
 
@@ -32,7 +33,7 @@ class ServerReport:
     ``bundle_id`` answers, "" while it is loading; ``current_bundle_id`` and ``previous_bundle_id`` are the registry's,
     "" where it has none. Times are in seconds, ``created_us`` in UTC microseconds. ``degraded`` counts answers since
     the start, by reason; ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that
-    asks, too.
+    asks, too. ``swaps`` tells of the bundles in memory.
     """
 
     bundle_id: str
@@ -54,20 +55,22 @@ class ServerReport:
     memory_bytes: int
     gpu: GpuState
     gpu_faults: int
+    swaps: SwapReport
 
 
 class Reporter:
-    """Reports on the server that ``telemetry`` watches; for any thread."""
+    """Reports on the server that ``telemetry`` watches, and on its ``bundles`` by ``swaps``; for any thread."""
 
-    def __init__(self, telemetry: Telemetry, registry: Path) -> None:
-        self.model: Model | None = None
+    def __init__(self, telemetry: Telemetry, registry: Path, bundles: Bundles) -> None:
+        self.swaps: Callable[[], SwapReport] = SwapReport
+        self._bundles = bundles
         self._telemetry = telemetry
         self._registry = Registry(registry)
         self._started = time.monotonic()
 
     def report(self) -> ServerReport:
         """Look at everything now."""
-        model, figures = self.model, _Figures(self._telemetry.registry)
+        serving, figures = self._bundles.serving, _Figures(self._telemetry.registry)
         bundles = figures.by("recsys_bundle_info", "bundle_id")
         promoted = ("", "", *self._registry.promoted())
         behind = figures.by("recsys_store_behind")
@@ -79,7 +82,7 @@ class Reporter:
             previous_bundle_id=promoted[-2],
             uptime_s=time.monotonic() - self._started,
             load_s=figures.one("recsys_model_load_seconds"),
-            state_versions={} if model is None else dict(model.state_versions),
+            state_versions={} if serving is None else dict(serving.model.state_versions),
             state_age_s=figures.one("recsys_state_age_seconds"),
             event_log_sequence=int(figures.one("recsys_event_log_sequence")),
             store=Store.OWN if not behind else Store.BEHIND if any(behind.values()) else Store.UP_TO_DATE,
@@ -91,6 +94,7 @@ class Reporter:
             memory_bytes=int(figures.one("process_resident_memory_bytes")),
             gpu=GpuState("".join(figures.by("recsys_gpu_state", "state")) or GpuState.NONE),
             gpu_faults=int(sum(figures.by("recsys_gpu_faults_total", "fault").values())),
+            swaps=self.swaps(),
         )
 
 

@@ -26,8 +26,11 @@ from serving.convert_report import report_from_wire, report_to_wire
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.report import Reporter, ServerReport, Store
+from serving.shadow import ShadowReport
+from serving.swap_report import LoadedReport, Swapped, SwapReport
 from serving.telemetry.recent import RecentCalls
 from serving.telemetry.telemetry import Telemetry
+from serving.variants import Variant
 from serving.watch import watch_gpu
 
 REPORT = ServerReport(
@@ -50,6 +53,28 @@ REPORT = ServerReport(
     memory_bytes=1 << 30,
     gpu=GpuState.LOST,
     gpu_faults=4,
+    swaps=SwapReport(
+        loaded=(
+            LoadedReport(
+                bundle_id="b-2", roles=("serving", "variant a"), in_flight=1, rankings=10, failed=2, load_s=1.5
+            ),
+        ),
+        variants=(Variant(name="a", bundle_id="b-2", share=0.25),),
+        shadow=ShadowReport(
+            bundle_id="b-1",
+            share=0.5,
+            ranked=4,
+            dropped=3,
+            failed=2,
+            top_overlap=0.75,
+            kendall_tau=-0.5,
+            p50_s=0.01,
+            answer_p50_s=0.02,
+        ),
+        last_swap=Swapped(bundle_id="b-2", from_bundle_id="b-1", time_us=5, seconds=2.5, reason="promoted"),
+        last_refusal=Swapped(bundle_id="b-3", from_bundle_id="b-2", time_us=6, seconds=0.5, reason="golden requests"),
+        preparing="b-4",
+    ),
 )
 
 

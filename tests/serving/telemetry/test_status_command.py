@@ -16,6 +16,7 @@ from recsys.errors import NotReady
 from recsys.gpu import GpuState
 from serving.client import RankingClient
 from serving.report import ServerReport, Store
+from serving.swap_report import SwapReport
 from serving.telemetry.recent import RecentCalls
 
 REPORT = ServerReport(
@@ -38,6 +39,7 @@ REPORT = ServerReport(
     memory_bytes=1 << 30,
     gpu=GpuState.LOST,
     gpu_faults=4,
+    swaps=SwapReport(),
 )
 
 
