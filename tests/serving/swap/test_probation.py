@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,18 @@ import pytest
 from recsys.errors import SwapRefused
 from recsys.pipeline import RankingPipeline
 from recsys.registry import resolve
-from recsys.schema import Ranking, RankRequest
+from recsys.schema import RankRequest
+from recsys.scored import Scored
 from serving.client import ServiceError
 
 
-def faulty(bundle_id: str, fault: Callable[[RankRequest, Ranking], Ranking]) -> Callable[[Path], RankingPipeline]:
+def faulty(bundle_id: str, fault: Callable[[Scored], Scored]) -> Callable[[Path], RankingPipeline]:
     """Load bundles, and plant a fault into the answers of one, other than those to its golden requests."""
 
     class Faulty(RankingPipeline):
-        def rank(self, request: RankRequest) -> Ranking:
-            ranking = super().rank(request)
-            return fault(request, ranking) if request.request_id.startswith("r-") else ranking
-
-        def rank_with_receipt(self, request: RankRequest, *, now_us: int) -> Any:
-            ranking, receipt = super().rank_with_receipt(request, now_us=now_us)
-            return fault(request, ranking), receipt
+        def rank_many(self, requests: Sequence[RankRequest]) -> Any:
+            scored = super().rank_many(requests)
+            return [fault(each) if each.request.request_id.startswith("r-") else each for each in scored]
 
     def load(path: Path) -> RankingPipeline:
         bundle = resolve(path)
@@ -37,14 +34,14 @@ def faulty(bundle_id: str, fault: Callable[[RankRequest, Ranking], Ranking]) -> 
     return load
 
 
-def fails(request: RankRequest, ranking: Ranking) -> Ranking:
-    if request.surface == "" and int(request.request_id.removeprefix("r-")) % 5 == 0:
+def fails(scored: Scored) -> Scored:
+    if int(scored.request.request_id.removeprefix("r-")) % 5 == 0:
         raise KeyError("a fault of this bundle alone")
-    return ranking
+    return scored
 
 
-def dawdles(_request: RankRequest, ranking: Ranking) -> Ranking:
-    return replace(ranking, stage_seconds={stage: 50 * spent for stage, spent in ranking.stage_seconds.items()})
+def dawdles(scored: Scored) -> Scored:
+    return replace(scored, seconds={stage: 50 * spent for stage, spent in scored.seconds.items()})
 
 
 def ask(served: Any, asked: Any, count: int, first: int = 1) -> list[str]:
