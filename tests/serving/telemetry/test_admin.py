@@ -20,6 +20,7 @@ from serving.access.door import open_door
 from serving.access.settings import AccessSettings
 from serving.admin import AdminPort, AdminServicer
 from serving.admin_client import AdminClient
+from serving.bundles import Bundles
 from serving.client import RankingClient
 from serving.config import ServerConfig
 from serving.convert_report import report_from_wire, report_to_wire
@@ -107,7 +108,7 @@ def test_a_report_goes_over_the_wire_whole() -> None:
 
 def test_a_gpu_that_fails_shows_in_the_report(tmp_path: Path) -> None:
     telemetry, gpu = Telemetry(ServerConfig(registry=tmp_path)), Gpu()
-    reporter = Reporter(telemetry, tmp_path)
+    reporter = Reporter(telemetry, tmp_path, Bundles())
     assert (reporter.report().gpu, reporter.report().gpu_faults) == (GpuState.NONE, 0)
 
     watch_gpu(telemetry, gpu)
