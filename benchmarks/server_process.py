@@ -18,8 +18,8 @@ from serving.server import SWITCH_S
 
 
 @contextmanager
-def process(serve: Callable[..., Any], *given: Any) -> Iterator[str]:
-    """Run a server in a process of its own; yields its address.
+def process(serve: Callable[..., Any], *given: Any) -> Iterator[Any]:
+    """Run a server in a process of its own; yields what it sends first, its address or several.
 
     Raises:
         RuntimeError: it did not come up; with the end of its log.

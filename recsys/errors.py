@@ -34,6 +34,14 @@ class NotReady(RecsysError):
     """The service has no bundle loaded yet, or is shutting down; try again later."""
 
 
+class UnknownBundle(RecsysError, LookupError):
+    """A ranking asks for a bundle or a variant that the server has not loaded."""
+
+
+class SwapRefused(RecsysError):
+    """A server goes on with the bundle that it has; says why it does not take another one."""
+
+
 class NoEventLog(RecsysError):
     """The server was started without a place to keep events."""
 

@@ -84,6 +84,12 @@ class LiveItems:
                 self.reader.remember(rows[rows >= 0])
                 return self.catalog.delete(known)
 
+    def close(self) -> None:
+        """Stop reading texts, and let go of whoever prepared new rows, so that all memory is free once nobody asks."""
+        self.reader.close()
+        with self._changing:
+            self._prepare = lambda: None
+
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """Let no item change while the block runs."""

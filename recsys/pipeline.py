@@ -147,8 +147,8 @@ class RankingPipeline:
         self.items.reader.keep(path)
 
     def close(self) -> None:
-        """Stop reading texts in the background; rankings are still answered."""
-        self.items.reader.close()
+        """Stop reading texts in the background; rankings are still answered, items stay as they are."""
+        self.items.close()
         self._crew.close()
 
     def rank(self, request: RankRequest) -> Ranking:

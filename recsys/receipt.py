@@ -22,7 +22,7 @@ class Receipt:
 
     ``state_versions`` says up to where each event log was known, ``item_sequence`` the same of the item log, None where
     items changed meanwhile. ``items_without_text`` are candidates, ``attended_without_text`` items of the history whose
-    text was not read yet.
+    text was not read yet. ``variant`` is the group by which the bundle was chosen, "" where it simply served.
     """
 
     request: RankRequest
@@ -37,6 +37,7 @@ class Receipt:
     items_without_text: tuple[str, ...] = ()
     attended_without_text: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
+    variant: str = ""
 
 
 def chosen(request_id: str, share: float) -> bool:

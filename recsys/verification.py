@@ -27,6 +27,8 @@ SAME_ORDER = 0.95
 # What the child reports, in this order, one JSON line each as soon as it is done.
 _STAGES = ("load", "golden requests")
 _CHILD = (sys.executable, "-P", "-m", "recsys.verification")
+# The child's word for working at a low priority, and how nice that is: a tenth of what others get who want a core too.
+_GENTLY, _NICE = "--gently", 10
 _GIB = 1024**3
 
 
@@ -47,12 +49,13 @@ class Verification:
     checks: tuple[Check, ...]
 
 
-def verify(directory: Path, *, timeout_s: float = 60.0) -> Verification:
+def verify(directory: Path, *, timeout_s: float = 60.0, gently: bool = False) -> Verification:
     """Check a bundle as a server must before it swaps it in.
 
     Args:
         directory: the bundle.
         timeout_s: how long the child process may take to load it and answer its golden requests.
+        gently: let the child work only while others leave it the cores, such as a server that answers meanwhile.
     """
     try:
         bundle = read_bundle(directory)
@@ -61,7 +64,7 @@ def verify(directory: Path, *, timeout_s: float = 60.0) -> Verification:
     size = sum(map(len, bundle.files.values()))
     detail = f"{len(bundle.files)} files, {size:,} bytes: names, SHA-256 and model structure are right"
     del bundle  # the child reads it again; a server's memory should not hold it twice
-    return _verdict([Check(name="files", passed=True, detail=detail), *_ask_child(directory, timeout_s)])
+    return _verdict([Check(name="files", passed=True, detail=detail), *_ask_child(directory, timeout_s, gently=gently)])
 
 
 def compare(golden: GoldenRequest, ranking: Ranking, *, exact: bool = True) -> str:
@@ -92,10 +95,10 @@ def _verdict(checks: list[Check]) -> Verification:
     return Verification(ok=all(check.passed for check in checks), checks=tuple(checks))
 
 
-def _ask_child(directory: Path, timeout_s: float) -> list[Check]:
+def _ask_child(directory: Path, timeout_s: float, *, gently: bool) -> list[Check]:
     """Run the child, and add what it could not say itself: that it died, hung, or said nothing."""
     with subprocess.Popen(
-        [*_CHILD, str(directory)],
+        [*_CHILD, str(directory), *([_GENTLY] if gently else [])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -193,4 +196,6 @@ def main(directory: Path) -> int:
 
 
 if __name__ == "__main__":
+    if _GENTLY in sys.argv[2:]:
+        os.nice(_NICE)
     sys.exit(main(Path(sys.argv[1])))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from grpc import aio
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, NotReady
 from serving.access.door import Door
 from serving.convert_report import report_to_wire
+from serving.convert_swaps import variants_from_wire
+from serving.operations import Operations
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.report import ServerReport
@@ -23,9 +26,10 @@ _HOST = "127.0.0.1"
 
 
 class AdminServicer(pb_grpc.AdminServiceServicer):
-    """Answers an operator; ``report`` is called in a thread."""
+    """Answers an operator; ``report`` is called in a thread. ``operations`` are None until a bundle serves."""
 
     def __init__(self, report: Callable[[], ServerReport]) -> None:
+        self.operations: Operations | None = None
         self._report = report
 
     async def GetStatus(  # noqa: N802 - gRPC's name
@@ -35,6 +39,48 @@ class AdminServicer(pb_grpc.AdminServiceServicer):
     ) -> pb.GetStatusResponse:
         """Say how the server is doing."""
         return report_to_wire(await asyncio.to_thread(self._report))
+
+    async def Swap(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.SwapRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.SwapResponse:
+        """Take the registry's current bundle now."""
+        began = time.perf_counter()
+        serving, before = await self._ready().hot_swap.swap(any_order=request.any_order)
+        seconds = time.perf_counter() - began
+        return pb.SwapResponse(bundle_id=serving, previous_bundle_id=before, seconds=seconds)
+
+    async def Rollback(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.RollbackRequest,  # noqa: ARG002
+        context: Any,  # noqa: ARG002
+    ) -> pb.RollbackResponse:
+        """Go back to the bundle that served before."""
+        return pb.RollbackResponse(bundle_id=await self._ready().hot_swap.rollback())
+
+    async def SetShadow(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.SetShadowRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.SetShadowResponse:
+        """Have a bundle rank a share of the requests too."""
+        await self._ready().trials.set_shadow(request.bundle_id, request.share)
+        return pb.SetShadowResponse()
+
+    async def SetVariants(  # noqa: N802 - gRPC's name
+        self,
+        request: pb.SetVariantsRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.SetVariantsResponse:
+        """Divide the users between bundles."""
+        await self._ready().trials.set_variants(variants_from_wire(request))
+        return pb.SetVariantsResponse()
+
+    def _ready(self) -> Operations:
+        if self.operations is None:
+            raise NotReady("no model is loaded yet; wait until the health service says SERVING")
+        return self.operations
 
 
 class AdminPort:

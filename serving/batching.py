@@ -74,6 +74,11 @@ class Batches:
         """How many requests wait for a thread."""
         return len(self._queue)
 
+    @property
+    def spare(self) -> bool:
+        """Whether a thread is free, and so nobody waits for one."""
+        return self._running < self._threads and not self._queue
+
     def submit(self, job: Job) -> asyncio.Future[Answer]:
         """Have a request ranked, and return its answer to be; cancelled, it is not begun, or finished for nobody."""
         self.unanswered.add(job.answer)

@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from recsys.errors import ConfigError
 from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
+from serving.swap_settings import SwapSettings
 
 
 def _cores() -> int:
@@ -19,13 +20,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class ServerConfig(AccessSettings):
+class ServerConfig(AccessSettings, SwapSettings):
     """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="RECSYS_", use_attribute_docstrings=True, frozen=True, extra="forbid")
 
     registry: Path
-    """The registry directory whose current bundle is served."""
+    """The registry directory whose current bundle is served; one that is promoted later is taken while the server
+    serves. Or one bundle, for ever."""
 
     data: Path | None = None
     """The directory where the server keeps what it is told of: events, changed items, the vectors of their texts. No

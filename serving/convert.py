@@ -63,6 +63,7 @@ def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
         query=message.query,
         surface=message.surface,
         top_k=message.top_k,
+        bundle=message.bundle,
     )
 
 
@@ -89,6 +90,7 @@ def request_to_wire(request: RankRequest, *, reasons_per_item: int = 0, columns:
         time_us=request.ts,
         top_k=request.top_k,
         reasons_per_item=reasons_per_item,
+        bundle=request.bundle,
     )
     columns = columns and not request.texts and not reasons_per_item
     if columns:
@@ -127,6 +129,7 @@ def ranking_to_wire(
         stage_seconds=ranking.stage_seconds,
         degraded=[_DEGRADATION[name] for name in ranking.degraded],
         state_versions=ranking.state_versions,
+        variant=ranking.variant,
     )
     if candidate_ids:
         items = RankedItems.of(ranking.items)
@@ -166,6 +169,7 @@ def ranking_from_wire(message: pb.RankResponse, candidate_ids: Sequence[str] = (
         # A newer server may name what this client has never heard of.
         degraded=tuple(name for name, code in _DEGRADATION.items() if code in message.degraded),
         state_versions=dict(message.state_versions),
+        variant=message.variant,
     )
 
 

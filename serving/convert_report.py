@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys.gpu import GpuState
+from serving.convert_swaps import swaps_from_wire, swaps_to_wire
 from serving.pb import ranking_pb2 as pb
 from serving.report import ServerReport, Store
 from serving.telemetry.recent import RecentCalls
@@ -24,7 +25,7 @@ _NAMED = {number: store for store, number in _STORES.items()}
 
 def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
     """Write a report."""
-    return pb.GetStatusResponse(
+    message = pb.GetStatusResponse(
         bundle_id=report.bundle_id,
         created_us=report.created_us,
         code_version=report.code_version,
@@ -57,6 +58,8 @@ def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
         shed=report.shed,
         in_flight_limit=report.in_flight_limit,
     )
+    swaps_to_wire(report.swaps, message)
+    return message
 
 
 def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
@@ -93,4 +96,5 @@ def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
         gpu_faults=message.gpu_faults,
         shed=dict(message.shed),
         in_flight_limit=message.in_flight_limit,
+        swaps=swaps_from_wire(message),
     )

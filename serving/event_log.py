@@ -95,15 +95,15 @@ class EventLog:
             told=join.told,
         )
 
-    def since(self, sequence: int, *, batch: int = 10_000) -> Iterator[list[Logged]]:
-        """Yield again what was told after ``sequence``, up to the newest event when this is first asked.
+    def since(self, sequence: int, *, upto: int | None = None, batch: int = 10_000) -> Iterator[list[Logged]]:
+        """Yield again what was told after ``sequence``, up to a number: by default the newest when this is first asked.
 
         A batch ends between two sequences, so that whoever has learned it is at the last one's; it is larger than
         ``batch`` only by what belongs to that sequence. Memory does not grow with the log.
         """
         with closing(open_for_reading(self._path)) as connection:
             held: list[Logged] = []
-            for logged in replay(connection, sequence, self._sequence, batch):
+            for logged in replay(connection, sequence, self._sequence if upto is None else upto, batch):
                 if len(held) >= batch and logged.sequence != held[-1].sequence:
                     yield held
                     held = []

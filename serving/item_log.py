@@ -37,6 +37,12 @@ class ItemChange:
     recorded_us: int
 
 
+def changes_of(items: pl.DataFrame) -> Iterator[ItemChange]:
+    """Yield rows of an item table as changes that are in no log yet."""
+    for row in items.with_columns(pl.col(pl.Datetime).dt.epoch("us")).iter_rows(named=True):
+        yield ItemChange(sequence=0, item_id=row.pop("item_id"), columns=row, recorded_us=0)
+
+
 class ItemLog:
     """The log of one data directory; None keeps it in memory. Safe to use from several threads.
 
@@ -66,8 +72,9 @@ class ItemLog:
         Raises:
             StorageError: they could not be made durable.
         """
-        rows = items.with_columns(pl.col(pl.Datetime).dt.epoch("us")).iter_rows(named=True)
-        return self._append([(row.pop("item_id"), json.dumps(row, ensure_ascii=False)) for row in rows])
+        return self._append(
+            [(change.item_id, json.dumps(change.columns, ensure_ascii=False)) for change in changes_of(items)]
+        )
 
     def deleted(self, item_ids: Sequence[str]) -> int:
         """Record that items are gone; otherwise as ``upserted``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,9 @@ from serving.item_log import ItemChange, ItemLog
 from serving.model import Model
 
 _PART = 1_000
+
+# What makes changed rows durable; returns the number of the newest change.
+Record = Callable[[pl.DataFrame], int]
 
 _log = structlog.get_logger()
 
@@ -30,9 +33,12 @@ def replay_items(log: ItemLog, model: Model, *, sequence: int | None = None) -> 
     model.follow_items(upto)
 
 
-def replay_changes(changes: Iterable[ItemChange], model: Model) -> None:
-    """Apply changes one after the other, as they were made; otherwise as ``replay_items``."""
-    _apply(_alike(changes), model)
+def replay_changes(changes: Iterable[ItemChange], model: Model, record: Record | None = None) -> None:
+    """Apply changes one after the other, as they were made; otherwise as ``replay_items``.
+
+    ``record`` is given the rows of upserts that are news to the model, before anything changes.
+    """
+    _apply(_alike(changes), model, record)
 
 
 def _alike(changes: Iterable[ItemChange]) -> Iterator[list[ItemChange]]:
@@ -51,24 +57,24 @@ def _alike(changes: Iterable[ItemChange]) -> Iterator[list[ItemChange]]:
         yield part
 
 
-def _apply(parts: Iterable[list[ItemChange]], model: Model) -> None:
+def _apply(parts: Iterable[list[ItemChange]], model: Model, record: Record | None = None) -> None:
     left_out = set[str]()
     for part in parts:
         model.delete([change.item_id for change in part if change.columns is None])
         upserted = [change for change in part if change.columns is not None]
         left_out |= _left_out(upserted, model.item_schema)
         try:
-            model.upsert(_frame(upserted, model.item_schema))
+            model.upsert(_frame(upserted, model.item_schema), record)
         except InvalidRequest:
             for change in upserted:
-                _replay_one(change, model)
+                _replay_one(change, model, record)
     if left_out:
         _log.warning("item columns left out", columns=sorted(left_out))
 
 
-def _replay_one(change: ItemChange, model: Model) -> None:
+def _replay_one(change: ItemChange, model: Model, record: Record | None) -> None:
     try:
-        model.upsert(_frame([change], model.item_schema))
+        model.upsert(_frame([change], model.item_schema), record)
     except InvalidRequest:
         _log.error("item change left out", sequence=change.sequence)  # its message would quote the item
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from recsys.errors import BundleError
 from recsys.registry import resolve
-from recsys.verification import compare, verify
+from recsys.verification import Verification, compare, verify
 from serving.model import Model
+
+# A child that leaves the cores to others may take long for what takes seconds.
+_PATIENCE_S = 600.0
 
 
 def load_current(registry: Path) -> Model:
@@ -18,8 +21,15 @@ def load_current(registry: Path) -> Model:
         RegistryError: the registry has no current bundle.
         BundleError: the bundle must not be served; says why.
     """
-    bundle = resolve(registry)
-    verdict = verify(bundle)
+    return _load(resolve(registry), verify(resolve(registry)))
+
+
+def load_beside(bundle: Path) -> Model:
+    """Verify and load a bundle while another one serves, whose answers come first; raises as ``load_current``."""
+    return _load(bundle, verify(bundle, timeout_s=_PATIENCE_S, gently=True))
+
+
+def _load(bundle: Path, verdict: Verification) -> Model:
     if not verdict.ok:
         refused = verdict.checks[-1]
         raise BundleError(f"bundle {bundle.name} is refused: {refused.name}: {refused.detail}")

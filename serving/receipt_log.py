@@ -38,7 +38,8 @@ _PAGE = 200
 class ReceiptLog:
     """The file of receipts; safe to use from several threads.
 
-    ``most`` receipts and about ``most_bytes`` are kept. Without ``runs`` of servers, receipts are of run 0.
+    ``most`` receipts and about ``most_bytes`` are kept. Each bundle of a server has runs of its own; without one,
+    receipts are of run 0.
     """
 
     def __init__(self, path: Path, *, most: int = MOST_RECEIPTS, most_bytes: int = MOST_BYTES) -> None:
@@ -48,7 +49,7 @@ class ReceiptLog:
             StorageError: the file is something else, damaged, or cannot be written.
         """
         self._path, self._most, self._most_bytes = path, most, most_bytes
-        self._run = 0
+        self._run_of: dict[str, int] = {}
         self._using = threading.Lock()
         with self._explained():
             self._base = open_database(path, mark=b"RCR1", create=_CREATE, durable=False)
@@ -61,13 +62,13 @@ class ReceiptLog:
         return int(self._count)
 
     def begin(self, run: Run) -> None:
-        """Note from where a server goes on; what is kept from now on is of this run."""
+        """Note from where a bundle goes on; what is kept of it from now on is of this run."""
         with self._using, self._explained():
             done = self._base.execute(
                 "INSERT INTO runs (bundle_id, snapshot, events, items) VALUES (?, ?, ?, ?)",
                 (run.bundle_id, run.snapshot, run.events, run.items),
             )
-            self._run = int(done.lastrowid or 0)
+            self._run_of[run.bundle_id] = int(done.lastrowid or 0)
 
     def note(self, changes: range, events: int) -> None:
         """Note up to where the event log was known when items changed; their changes by number."""
@@ -88,7 +89,7 @@ class ReceiptLog:
         Raises:
             StorageError: they could not be written.
         """
-        rows = [row_of(receipt, self._run) for receipt in receipts]
+        rows = [row_of(receipt, self._run_of.get(receipt.bundle_id, 0)) for receipt in receipts]
         with self._using, self._explained(), transaction(self._base):
             self._base.executemany(
                 f"INSERT INTO receipts ({_COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS))})",  # noqa: S608

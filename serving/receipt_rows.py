@@ -54,6 +54,7 @@ def row_of(receipt: Receipt, run: int) -> list[Any]:
         "degraded": receipt.degraded,
         "state_versions": dict(versions),
         "columns": receipt.table.shape[1],
+        "variant": receipt.variant,
     }
     figures = receipt.table.astype("<f4").tobytes() + receipt.scores.astype("<f8").tobytes()
     return [
@@ -86,6 +87,7 @@ def receipt_of(row: Sequence[Any]) -> tuple[int, Receipt]:
         items_without_text=tuple(told["items_without_text"]),
         attended_without_text=tuple(told["attended_without_text"]),
         degraded=tuple(told["degraded"]),
+        variant=told.get("variant", ""),  # receipts of before there were variants do not say
     )
 
 

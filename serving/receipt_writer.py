@@ -11,6 +11,7 @@ import structlog
 from recsys.errors import StorageError
 from recsys.receipt import Receipt, chosen
 from serving.receipt_log import ReceiptLog
+from serving.receipt_rows import Run
 
 _WAITING, _AT_ONCE = 1_000, 100
 
@@ -37,6 +38,22 @@ class ReceiptWriter:
     def wants(self, request_id: str) -> bool:
         """Tell whether this request is to leave a receipt."""
         return chosen(request_id, self._share)
+
+    def begin(self, run: Run) -> None:
+        """Note from where a bundle goes on, whose rankings will leave receipts.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        self._receipts.begin(run)
+
+    def known_at(self, change: int) -> int | None:
+        """Return up to where the event log was known when an item changed; None where that was not noted.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return self._receipts.known_at(change)
 
     def offer(self, receipt: Receipt) -> None:
         """Have a receipt written, or drop it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from recsys.gpu import GpuState
 from recsys.registry import Registry
-from serving.model import Model
+from serving.bundles import Bundles
+from serving.swap_report import SwapReport
 from serving.telemetry.recent import RecentCalls
 from serving.telemetry.telemetry import Telemetry
 
@@ -33,7 +34,7 @@ class ServerReport:
     "" where it has none. Times are in seconds, ``created_us`` in UTC microseconds. ``degraded`` counts answers since
     the start, by reason, ``shed`` what was refused because there was too much; ``in_flight_limit`` is how many rankings
     may be in flight. ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that
-    asks, too.
+    asks, too. ``swaps`` tells of the bundles in memory.
     """
 
     bundle_id: str
@@ -57,20 +58,22 @@ class ServerReport:
     gpu_faults: int
     shed: Mapping[str, int]
     in_flight_limit: int
+    swaps: SwapReport
 
 
 class Reporter:
-    """Reports on the server that ``telemetry`` watches; for any thread."""
+    """Reports on the server that ``telemetry`` watches, and on its ``bundles`` by ``swaps``; for any thread."""
 
-    def __init__(self, telemetry: Telemetry, registry: Path) -> None:
-        self.model: Model | None = None
+    def __init__(self, telemetry: Telemetry, registry: Path, bundles: Bundles) -> None:
+        self.swaps: Callable[[], SwapReport] = SwapReport
+        self._bundles = bundles
         self._telemetry = telemetry
         self._registry = Registry(registry)
         self._started = time.monotonic()
 
     def report(self) -> ServerReport:
         """Look at everything now."""
-        model, figures = self.model, _Figures(self._telemetry.registry)
+        serving, figures = self._bundles.serving, _Figures(self._telemetry.registry)
         bundles = figures.by("recsys_bundle_info", "bundle_id")
         promoted = ("", "", *self._registry.promoted())
         behind = figures.by("recsys_store_behind")
@@ -82,7 +85,7 @@ class Reporter:
             previous_bundle_id=promoted[-2],
             uptime_s=time.monotonic() - self._started,
             load_s=figures.one("recsys_model_load_seconds"),
-            state_versions={} if model is None else dict(model.state_versions),
+            state_versions={} if serving is None else dict(serving.model.state_versions),
             state_age_s=figures.one("recsys_state_age_seconds"),
             event_log_sequence=int(figures.one("recsys_event_log_sequence")),
             store=Store.OWN if not behind else Store.BEHIND if any(behind.values()) else Store.UP_TO_DATE,
@@ -96,6 +99,7 @@ class Reporter:
             gpu_faults=int(sum(figures.by("recsys_gpu_faults_total", "fault").values())),
             shed={name: int(n) for name, n in figures.by("recsys_shed_total", "reason").items() if n},
             in_flight_limit=int(figures.one("recsys_in_flight_limit")),
+            swaps=self.swaps(),
         )
 
 

@@ -6,19 +6,15 @@ import asyncio
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
 import uvloop
-from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2
 
 from recsys.errors import ConfigError
-from recsys.events import Logged
 from serving.access.door import Door, open_door
 from serving.access.renewed import Renewed
 from serving.admin import AdminPort, AdminServicer
@@ -27,29 +23,30 @@ from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
 from serving.event_writer import EventWriter
-from serving.front import UNREAD, FrontInterceptor
-from serving.item_log import ItemLog
-from serving.load import load_current, warm_up
+from serving.listen import SERVICE, listening
+from serving.load import load_beside, load_current
+from serving.loaded import Loaded
 from serving.logging import configure_logging
 from serving.model import Model
-from serving.pb import ranking_pb2 as pb
-from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.operations import Operations
 from serving.precedence import give_way
+from serving.preparation import Preparation
 from serving.pseudonyms import Pseudonyms
 from serving.quotas import Quotas, read_quotas
-from serving.receipt_log import ReceiptLog
-from serving.receipt_rows import Run
-from serving.receipt_writer import ReceiptWriter
 from serving.report import Reporter
-from serving.restore import restore_items, restore_state
+from serving.restore import Restored
 from serving.servicer import RankingServicer
 from serving.snapshots import Snapshots
-from serving.status import StatusInterceptor
-from serving.telemetry.calls import CallsInterceptor
 from serving.telemetry.telemetry import Telemetry
-from serving.watch import watch_admission, watch_model, watch_receipts, watch_state, watch_store, watch_writer
-
-SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
+from serving.watch import (
+    watch_admission,
+    watch_bundles,
+    watch_model,
+    watch_receipts,
+    watch_state,
+    watch_store,
+    watch_writer,
+)
 
 # Time for the last answers to leave, in seconds; health watchers never leave, so they are cut off after it.
 _FAREWELL_S = 1.0
@@ -64,7 +61,8 @@ _log = structlog.get_logger()
 class RankingServer:
     """One server process: ``start``, ``load`` and ``stop`` in this order, or ``run`` for all of them.
 
-    ``load_model`` is given the registry and returns a model that may be trusted; it is called in a thread.
+    ``load_model`` is given the registry, or later one of its bundles, and returns a model that may be trusted; it is
+    called in a thread.
     """
 
     def __init__(self, config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
@@ -72,22 +70,25 @@ class RankingServer:
         self._config = config
         self._load_model = load_model
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
+        # Bundles are loaded in a thread of its own, so that no ranking waits for one that is free.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._data: DataDirectory | None = None
-        self._receipts: ReceiptLog | None = None
         self.telemetry = Telemetry(config)
-        self._reporter = Reporter(self.telemetry, config.registry)
-        self._admin = AdminPort(AdminServicer(self._reporter.report), self.telemetry.calls)
         self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
         self._admission = admission_by(config)
         self._servicer = RankingServicer(
             self._executor, self._intake, self.telemetry, self._admission, threads=config.threads
         )
+        self._bundles = self._servicer.bundles
+        self._reporter = Reporter(self.telemetry, config.registry, self._bundles)
+        self._admin_servicer = AdminServicer(self._reporter.report)
+        self._admin = AdminPort(self._admin_servicer, self.telemetry.calls)
         self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
         watch_admission(self.telemetry, self._admission)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
-        self._loading: Future[Model] | None = None
-        # What learns in the model's place, where servers share a state.
-        self._learn: Callable[[Sequence[Logged]], None] | None = None
+        self._loading: Future[tuple[Loaded, Restored]] | None = None
+        self._preparation: Preparation | None = None
+        self._operations: Operations | None = None
         self._snapshots: Snapshots | None = None  # none of a shared state
 
     def give_way(self) -> None:
@@ -106,38 +107,16 @@ class RankingServer:
         if self._config.quotas is not None:
             quotas = Renewed("the quotas", (self._config.quotas,), read_quotas)
             self._servicer.quotas = Quotas(quotas, self._admission.refusals)
-        self._server = aio.server(
-            # Counted first, so that those who are refused are counted too.
-            interceptors=[
-                CallsInterceptor(self.telemetry.calls, SERVICE),
-                door.interceptor,
-                FrontInterceptor(f"/{SERVICE}/Rank", self._servicer.knock),
-                StatusInterceptor(SERVICE),
-            ],
-            options=[
-                ("grpc.max_receive_message_length", self._config.max_message_bytes),
-                # A second server on the port shall fail, not silently take half of the requests.
-                ("grpc.so_reuseport", 0),
-                *(UNREAD if self._config.sheds else ()),
-                *door.options,
-            ],
-        )
         if self._config.data is not None:
             self._data = DataDirectory(self._config.data, late_window_s=self._config.late_window_s)
-        pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._config.describes_itself:
-            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
-            port = door.listen(self._server, f"{host}:{self._config.port}")
-        except RuntimeError as error:
+            self._server, self.address = listening(
+                self._config, door, self._servicer, self._health, self.telemetry.calls
+            )
+        except ConfigError:
             self._close_data()
-            raise ConfigError(
-                f"cannot listen on {host}:{self._config.port}; free the port, or choose another host or port"
-            ) from error
-        self.address = f"{host}:{port}"
+            raise
         try:
             await self._open_for_operators(door)
         except ConfigError:
@@ -148,16 +127,23 @@ class RankingServer:
         _log.info("loading", address=self.address, metrics=self.metrics_address, admin=self.admin_address)
 
     async def load(self) -> None:
-        """Load the model, warm it up and say SERVING; raises what the loader raises."""
-        began = time.perf_counter()
-        self._loading = self._executor.submit(self._load_warm)
-        model = await asyncio.wrap_future(self._loading)
-        self._watch(model, load_s=time.perf_counter() - began)
-        self._servicer.model = model
-        if self._snapshots is not None:
+        """Load the model, warm it up and say SERVING; from then on follow the registry.
+
+        Raises what the loader raises.
+        """
+        self._loading = self._loader.submit(self._load_first)
+        loaded, restored = await asyncio.wrap_future(self._loading)
+        self._loading = None  # it would hold the bundle for ever
+        self._bundles.add(loaded)
+        self._bundles.serve(loaded)
+        self._watch(loaded)
+        if self._data is not None and not self._config.store:
+            every_s = self._config.snapshot_every_s
+            self._snapshots = Snapshots(loaded.model, self._data, known=restored.snapshot, every_s=every_s)
             self._snapshots.start()
+        await self._operate()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", address=self.address, bundle_id=model.bundle_id)
+        _log.info("serving", address=self.address, bundle_id=loaded.bundle_id)
 
     async def stop(self) -> bool:
         """Say NOT_SERVING, refuse new requests, finish the accepted ones; False when the grace was too short.
@@ -166,15 +152,17 @@ class RankingServer:
         know to try elsewhere, so it is the servicer that refuses, with UNAVAILABLE.
         """
         await self._health.enter_graceful_shutdown()
+        if self._operations is not None:
+            self._operations.stop()
         grace_s = self._config.grace_s
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
         await self._server.stop(_FAREWELL_S)
         await self._admin.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        if (model := self._servicer.model) is not None:
-            await asyncio.to_thread(model.close)
-            if self._snapshots is not None:
-                await asyncio.to_thread(self._snapshots.close, last=not self.computing)
+        for executor in (self._executor, self._loader):
+            executor.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._bundles.close)
+        if self._snapshots is not None:
+            await asyncio.to_thread(self._snapshots.close, last=not self.computing)
         if not self.computing:
             self._close_data()
         await asyncio.to_thread(self.telemetry.close)
@@ -205,7 +193,8 @@ class RankingServer:
     def computing(self) -> bool:
         """Whether a thread is still at work; nothing can interrupt it."""
         loading = self._loading is not None and not self._loading.done()
-        return self._servicer.busy or self._intake.busy or loading
+        preparing = self._preparation is not None and self._preparation.busy
+        return self._servicer.busy or self._intake.busy or loading or preparing
 
     @property
     def metrics_address(self) -> str:
@@ -222,48 +211,49 @@ class RankingServer:
         if self._config.admin_port is not None:
             await self._admin.open(self._config.admin_port, door)
 
-    def _watch(self, model: Model, *, load_s: float) -> None:
-        """Show the model's figures from now on, and take events for it."""
-        self._reporter.model = model
-        watch_model(self.telemetry, model, load_s=load_s)
+    def _watch(self, loaded: Loaded) -> None:
+        """Show the figures of the first model from now on, and take events."""
+        watch_model(self.telemetry, loaded.model, load_s=loaded.load_s)
+        watch_bundles(self.telemetry, self._bundles)
         log = None if self._data is None else self._data.event_log
-        committed = watch_state(self.telemetry, model, log)
-        if log is not None:
-            self._intake.writer = EventWriter(log, self._learn or model.learn, committed=committed)
+        committed = watch_state(self.telemetry, self._bundles, log)
+        if log is not None and self._preparation is not None:
+            self._intake.writer = EventWriter(log, self._preparation.live.learn, committed=committed)
             watch_writer(self.telemetry, self._intake.writer)
 
-    def _load_warm(self) -> Model:
-        model = self._load_model(self._config.registry)
-        warm_up(model)  # before anything is added to it: the golden requests are about the bundle alone
-        if self._data is not None:
-            restore_items(model, self._data)
-            if self._config.store:
-                from serving.shared_learning import share  # noqa: PLC0415 - it loads the model libraries
+    async def _operate(self) -> None:
+        """Let operators, and the registry, change which bundle serves."""
+        assert self._preparation is not None  # noqa: S101  # the first bundle came of it
+        self._servicer.live = self._preparation.live
+        self._operations = Operations(
+            self._config, self._preparation, self._bundles, self._loader, self.telemetry.swaps, self._taken
+        )
+        await self._operations.begin()
+        self._reporter.swaps = self._operations.report
+        self._admin_servicer.operations = self._operations
 
-                self._learn = share(model, self._config, self._data.event_log)
-                watch_store(self.telemetry, self._learn)
-                known = model.state_versions.get(self._data.event_log.name, 0)
-                run = Run(bundle_id=model.bundle_id, snapshot=known, events=known, items=self._data.item_log.sequence)
-            else:
-                run = restore_state(model, self._data)
-                every_s = self._config.snapshot_every_s
-                self._snapshots = Snapshots(model, self._data, known=run.snapshot, every_s=every_s)
-            self._keep_receipts(run, self._data)
-        self._servicer.item_log = ItemLog(None) if self._data is None else self._data.item_log
-        return model
+    def _taken(self, loaded: Loaded) -> None:
+        """Show the figures of a bundle that has come to serve, and write down what it learns."""
+        watch_model(self.telemetry, loaded.model, load_s=loaded.load_s)
+        if self._config.store:
+            watch_store(self.telemetry, loaded.learn)
+        if self._snapshots is not None:
+            self._snapshots.turn_to(loaded.model)
 
-    def _keep_receipts(self, run: Run, data: DataDirectory) -> None:
-        config = self._config
-        if config.receipts:
-            self._receipts = ReceiptLog(data.receipts, most=config.most_receipts, most_bytes=config.receipt_bytes)
-            self._receipts.begin(run)
-            self._servicer.receipts = ReceiptWriter(self._receipts, config.receipts)
-            watch_receipts(self.telemetry, self._servicer.receipts)
+    def _load_first(self) -> tuple[Loaded, Restored]:
+        receipts = None if self._data is None else self._data.open_receipts(self._config)
+        if receipts is not None:
+            self._servicer.receipts = receipts
+            watch_receipts(self.telemetry, receipts)
+        # A loader of the caller's own is for every bundle.
+        beside = load_beside if self._load_model is load_current else self._load_model
+        self._preparation = Preparation(self._config, self._load_model, beside, self._data, receipts)
+        loaded, restored = self._preparation.first()
+        if self._config.store:
+            watch_store(self.telemetry, loaded.learn)
+        return loaded, restored
 
     def _close_data(self) -> None:
-        if self._servicer.receipts is not None and self._receipts is not None:
-            self._servicer.receipts.close()
-            self._receipts.close()
         if self._data is not None:
             self._data.close()
             self._data = None

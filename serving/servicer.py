@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sized
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,11 +18,12 @@ from recsys.schema import Ranking, RankRequest
 from serving.access.caller import current
 from serving.admission import Admission, Place
 from serving.batching import Batches, Job
+from serving.bundles import Bundles
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
 from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
-from serving.item_log import ItemLog
 from serving.item_rows import items_from_wire
+from serving.live_state import LiveState
 from serving.model import Model, Ranked, describe
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -33,17 +34,16 @@ from serving.telemetry.drift_watch import DriftWatch
 from serving.telemetry.telemetry import Telemetry
 
 T = TypeVar("T")
-Changes = TypeVar("Changes", bound=Sized)
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
 
 
 class RankingServicer(pb_grpc.RankingServiceServicer):
-    """Ranks with ``model``, which is None until one is loaded; a request keeps the model that it began with.
+    """Ranks with what ``bundles`` chooses for each request, which keeps what it began with.
 
-    ``item_log`` takes every change of the model's items; where it is None, none can be made. ``receipts`` takes what
-    some rankings were made of, ``telemetry`` is told each, ``quotas`` says what each caller may have. The log names
-    requests by ``pseudonyms`` where callers named them.
+    ``live`` takes every change of items; where it is None, none can be made. ``receipts`` takes what some rankings were
+    made of, ``telemetry`` is told each, ``quotas`` says what each caller may have. The log names requests by
+    ``pseudonyms`` where callers named them.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         *,
         threads: int,
     ) -> None:
-        self.model: Model | None = None
         self._admission = admission
         self._batches = Batches(
             executor, threads, took=admission.took, batched=telemetry.metrics.batch_size.labels("rankings").observe
         )
+        self.bundles = Bundles(lambda: self._batches.spare)
         self._telemetry = telemetry
         self._intake = intake
-        self.item_log: ItemLog | None = None
+        self.live: LiveState | None = None
         self.receipts: ReceiptWriter | None = None
         self.quotas: Quotas | None = None
         self.pseudonyms = Pseudonyms.read(None)
@@ -115,21 +115,25 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
 
     async def _ranked(self, request: pb.RankRequest, place: Place) -> pb.RankResponse:
         began = time.perf_counter()
-        model = self._loaded()
+        self._loaded()
         per_item = reasons_wanted(request)
         now_us = time.time_ns() // 1_000
         asked = request_from_wire(request, now_us=now_us)
         named = self.pseudonyms.of(request.request_id) if request.request_id else asked.request_id
-        bind_contextvars(request_id=named, bundle_id=model.bundle_id, n=len(asked.candidates))
-        job = Job(
-            model=model,
-            request=asked,
-            place=place,
-            keep=partial(_keep, receipts=self.receipts, sampler=self._telemetry.sampler, now_us=now_us),
-            answer=asyncio.get_running_loop().create_future(),
-            explain=per_item > 0,
-        )
-        ranking, reasons = await self._answered(self._batches.submit(job))
+        with self.bundles.choose(asked) as lease:
+            bind_contextvars(request_id=named, bundle_id=lease.model.bundle_id, n=len(asked.candidates))
+            sampler, variant = self._telemetry.sampler, lease.variant
+            job = Job(
+                model=lease.model,
+                request=asked,
+                place=place,
+                keep=partial(_keep, variant=variant, receipts=self.receipts, sampler=sampler, now_us=now_us),
+                answer=asyncio.get_running_loop().create_future(),
+                explain=per_item > 0,
+            )
+            ranking, reasons = await self._answered(self._batches.submit(job))
+        ranking = replace(ranking, variant=variant) if variant else ranking
+        self.bundles.answered(lease, asked, ranking)
         answer = ranking_to_wire(
             ranking, reasons, per_item=per_item, candidate_ids=asked.item_ids if request.candidate_ids else ()
         )
@@ -168,11 +172,10 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> pb.UpsertItemsResponse:
         """Add or replace items."""
-        model, log = self._loaded(), self._items()
+        model, live = self._loaded(), self._live()
         items = items_from_wire(request, model.item_schema)
         bind_contextvars(bundle_id=model.bundle_id, n=len(items))
-        record = self._noted(model, log.upserted)
-        changed = await self._computed(partial(model.upsert, items, record))
+        changed = await self._computed(partial(live.upsert, items))
         return pb.UpsertItemsResponse(changed=changed, pending_texts=model.pending_texts)
 
     async def DeleteItems(  # noqa: N802 - gRPC's name
@@ -181,23 +184,10 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> pb.DeleteItemsResponse:
         """Take items out."""
-        model, log = self._loaded(), self._items()
+        model, live = self._loaded(), self._live()
         ids = ids_from_wire(request)
         bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
-        record = self._noted(model, log.deleted)
-        return pb.DeleteItemsResponse(deleted=await self._computed(partial(model.delete, ids, record)))
-
-    def _noted(self, model: Model, record: Callable[[Changes], int]) -> Callable[[Changes], int]:
-        """Record changes, and note for those who check receipts which events were known by then."""
-        receipts = self.receipts
-
-        def noted(changes: Changes) -> int:
-            sequence = record(changes)
-            if receipts is not None:
-                receipts.note(range(sequence - len(changes) + 1, sequence + 1), model.state_versions)
-            return sequence
-
-        return noted
+        return pb.DeleteItemsResponse(deleted=await self._computed(partial(live.delete, ids)))
 
     async def _computed(self, work: Callable[[], T]) -> T:
         """Have a thread do the work; cancelled, it is not begun, or it is finished for nobody."""
@@ -216,17 +206,15 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
                 raise NotReady(_SHUTTING_DOWN) from None
             raise
 
-    def _items(self) -> ItemLog:
-        if self.item_log is None:
+    def _live(self) -> LiveState:
+        if self.live is None:
             raise NotReady("no item log is open yet; wait until the health service says SERVING")
-        return self.item_log
+        return self.live
 
     def _loaded(self) -> Model:
         if self._stopping:
             raise NotReady(_SHUTTING_DOWN)
-        if self.model is None:
-            raise NotReady("no model is loaded yet; wait until the health service says SERVING")
-        return self.model
+        return self.bundles.model
 
 
 def _keep(
@@ -234,12 +222,15 @@ def _keep(
     ranked: Ranked,
     ranking: Ranking,
     *,
+    variant: str,
     receipts: ReceiptWriter | None,
     sampler: DriftWatch | None,
     now_us: int,
 ) -> None:
     """Leave a receipt or a sample where this request is to have one."""
     if receipts is not None and receipts.wants(request.request_id):
-        receipts.offer(ranked.receipt(ranking, now_us=now_us))
-    if sampler is not None and sampler.wants(request.request_id):
+        receipts.offer(replace(ranked.receipt(ranking, now_us=now_us), variant=variant))
+    # Of another bundle the columns are others.
+    ours = sampler is not None and sampler.bundle_id == ranking.bundle_id
+    if sampler is not None and ours and sampler.wants(request.request_id):
         sampler.offer(ranked.table)

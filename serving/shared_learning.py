@@ -38,6 +38,11 @@ class SharedLearning:
         """How often the store did not answer a ranking, by reason."""
         return self._state.missed
 
+    def close(self) -> None:
+        """Close the model, and leave the store."""
+        self._pipeline.close()
+        self._state.close()
+
     def catch_up(self) -> bool:
         """Tell the store everything of the log that it lacks; False where it is away."""
         return self._state.catch_up(self._log.name, self._untold)

@@ -26,7 +26,7 @@ class Snapshots:
         self._model = model
         self._data = data
         self._every_s = every_s
-        self._written = {data.event_log.name: known}
+        self._written = (model.bundle_id, {data.event_log.name: known})
         self._stopping = threading.Event()
         # A daemon, so that a disk that hangs does not keep a stopping server alive.
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
@@ -34,6 +34,10 @@ class Snapshots:
     def start(self) -> None:
         """Begin; the model has caught up with its log."""
         self._thread.start()
+
+    def turn_to(self, model: Model) -> None:
+        """Write down another model's from the next turn on: until then, the former one's is there for a restart."""
+        self._model = model
 
     def close(self, *, last: bool) -> None:
         """Write no more; ``last`` waits for what is being written, and writes down all that was learned."""
@@ -44,16 +48,22 @@ class Snapshots:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if dict(self._model.state_versions) != self._written:
+            if self._has_news():
                 self._write()
             self._stopping.wait(self._every_s)
 
+    def _has_news(self) -> bool:
+        """Look; a function of its own, so that no model is kept in memory while the thread waits."""
+        model = self._model
+        return (model.bundle_id, dict(model.state_versions)) != self._written
+
     def _write(self) -> None:
         """Write a snapshot; where the disk refuses, the next start goes on from the one before."""
-        began, known = time.perf_counter(), dict(self._model.state_versions)  # before, so that no news is left out
-        written = self._data.snapshot(self._model.bundle_id)
+        began, model = time.perf_counter(), self._model
+        known = dict(model.state_versions)  # before, so that no news is left out
+        written = self._data.snapshot(model.bundle_id)
         try:
-            data = self._model.snapshot()
+            data = model.snapshot()
             write_file(written, data)
             for path in written.parent.glob("state-*.safetensors"):
                 if path != written:
@@ -61,7 +71,7 @@ class Snapshots:
         except OSError as error:
             _log.error("snapshot not written", reason=str(error))
             return
-        self._written = known
+        self._written = (model.bundle_id, known)
         _log.info("snapshot written", bytes=len(data), seconds=round(time.perf_counter() - began, 3))
 
 

@@ -21,8 +21,10 @@ from recsys.errors import (
     Overloaded,
     PermissionDenied,
     RecsysError,
+    SwapRefused,
     TooLate,
     Unauthenticated,
+    UnknownBundle,
 )
 from serving.logging import frames_of
 from serving.wire_limits import LIMITS, Limit, check_counts
@@ -33,6 +35,8 @@ STATUS: dict[type[RecsysError], StatusCode] = {
     NotRecorded: StatusCode.UNAVAILABLE,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     TooLate: StatusCode.DEADLINE_EXCEEDED,
+    UnknownBundle: StatusCode.NOT_FOUND,
+    SwapRefused: StatusCode.FAILED_PRECONDITION,
     NoEventLog: StatusCode.FAILED_PRECONDITION,
     Unauthenticated: StatusCode.UNAUTHENTICATED,
     PermissionDenied: StatusCode.PERMISSION_DENIED,

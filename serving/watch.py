@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from recsys.bundle import Manifest
+from recsys.events import Logged
 from recsys.gpu import GPU, Gpu
 from serving.admission import Admission
+from serving.bundles import Bundles
 from serving.event_log import EventLog
 from serving.event_writer import Committed, EventWriter
 from serving.model import Model, describe
 from serving.receipt_writer import ReceiptWriter
 from serving.telemetry.state_age import StateAge
 from serving.telemetry.telemetry import Telemetry
-
-if TYPE_CHECKING:  # it loads the model libraries
-    from serving.shared_learning import SharedLearning
 
 
 def watch_admission(telemetry: Telemetry, admission: Admission) -> None:
@@ -48,15 +47,23 @@ def watch_gpu(telemetry: Telemetry, gpu: Gpu) -> None:
     telemetry.follow("recsys_gpu_missed_total", lambda: gpu.instead)
 
 
-def watch_state(telemetry: Telemetry, model: Model, log: EventLog | None) -> Committed:
-    """Show how old the model's state is; returns what to tell the commits of its event log."""
-    newest_us = max(model.manifest.window.last_ts, log.newest_us if log is not None else 0)
-    age = StateAge(lambda: model.state_versions, newest_us)
+def watch_bundles(telemetry: Telemetry, bundles: Bundles) -> None:
+    """Show which bundles are in memory."""
+    telemetry.follow(
+        "recsys_bundles_loaded",
+        lambda: {(name, role): 1.0 for name, roles in bundles.roles().items() for role in roles},
+    )
+
+
+def watch_state(telemetry: Telemetry, bundles: Bundles, log: EventLog | None) -> Committed:
+    """Show how old the state is that rankings know; returns what to tell the commits of the event log."""
+    newest_us = max(bundles.model.manifest.window.last_ts, log.newest_us if log is not None else 0)
+    age = StateAge(lambda: bundles.model.state_versions, newest_us)
     telemetry.follow("recsys_state_age_seconds", age.look)
     if log is not None:
         telemetry.follow("recsys_event_log_sequence", lambda: log.sequence)
         telemetry.follow(
-            "recsys_state_behind_events", lambda: max(0, log.sequence - model.state_versions.get(log.name, 0))
+            "recsys_state_behind_events", lambda: max(0, log.sequence - bundles.model.state_versions.get(log.name, 0))
         )
 
     def committed(events: int, commit_s: float, learn_s: float) -> None:
@@ -71,8 +78,13 @@ def watch_writer(telemetry: Telemetry, writer: EventWriter) -> None:
     telemetry.follow("recsys_events_waiting", lambda: writer.waiting)
 
 
-def watch_store(telemetry: Telemetry, learning: SharedLearning) -> None:
-    """Show how the shared store keeps up."""
+def watch_store(telemetry: Telemetry, learn: Callable[[Sequence[Logged]], None]) -> None:
+    """Show how the shared store keeps up, where it is what learns."""
+    from serving.shared_learning import SharedLearning  # noqa: PLC0415 - it loads the model libraries
+
+    if not isinstance(learn, SharedLearning):
+        return
+    learning = learn
     telemetry.follow("recsys_store_behind", lambda: learning.behind)
     telemetry.follow(
         "recsys_store_missed_total", lambda: {(reason,): times for reason, times in list(learning.missed.items())}

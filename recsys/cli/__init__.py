@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recsys.cli import ask, bundles, data, demo, events, learn, receipts, scoring, service, status
+from recsys.cli import ask, bundles, data, demo, events, learn, receipts, scoring, server, service, status
 from recsys.cli.console import fail
 from recsys.errors import RecsysError
 
@@ -27,6 +27,7 @@ app.command("evaluate")(learn.evaluate)
 app.add_typer(bundles.app, name="bundle")
 app.add_typer(events.app, name="events")
 app.command("serve")(service.serve)
+app.add_typer(server.app, name="server")
 app.command("rank")(ask.rank)
 app.command("explain")(ask.explain)
 app.command("replay")(receipts.replay)

@@ -61,12 +61,12 @@ def verify(bundle: BundleArgument, json_file: JsonOption = None) -> None:
 
 @app.command()
 def promote(registry: RegistryArgument, bundle_id: Annotated[str, typer.Argument(help="The version to use.")]) -> None:
-    """Make a version the current one."""
+    """Make a version the current one; servers of the registry follow."""
     Registry(registry).promote(bundle_id)
-    console.print(f"[green]✓[/] {bundle_id} is current; a running server takes it at its next start")
+    console.print(f"[green]✓[/] {bundle_id} is current; servers take it in a few seconds, if it passes their checks")
 
 
 @app.command()
 def rollback(registry: RegistryArgument) -> None:
-    """Return to the version that was current before."""
+    """Return to the version that was current before; servers of the registry follow."""
     console.print(f"[green]✓[/] {Registry(registry).rollback()} is current again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,9 +14,11 @@ from rich.table import Table
 
 from recsys.cli.console import console, write_json
 from recsys.cli.data import JsonOption
+from recsys.cli.server import ADDRESS, CaOption, CertificateOption, KeyOption, TokenOption, open_admin
 
 if TYPE_CHECKING:
     from serving.report import ServerReport
+    from serving.swap_report import Swapped, SwapReport
 
 _EVERY_S = 2.0
 _GPU_SAID = {
@@ -27,22 +28,16 @@ _GPU_SAID = {
 
 
 def status(
-    address: Annotated[str, typer.Argument(help="Where the server listens for operators.")] = "127.0.0.1:50052",
+    address: Annotated[str, typer.Argument(help="Where the server listens for operators.")] = ADDRESS,
     watch: Annotated[bool, typer.Option("--watch", help="Ask again every two seconds, until Ctrl-C.")] = False,
-    ca: Annotated[Path | None, typer.Option(help="Who signed the server's certificate, PEM  [default: no TLS]")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="Your own certificate, PEM  [default: none]")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="File with a token of role admin  [default: none]")] = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    token_file: TokenOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Say how a running server is doing; it has to be started with --admin-port."""
-    from serving.admin_client import AdminClient  # noqa: PLC0415
-    from serving.client import Credentials  # noqa: PLC0415
-
-    secure = ca is not None or certificate is not None
-    credentials = Credentials(ca=ca, certificate=certificate, key=key) if secure else None
-    token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
-    with AdminClient(address, credentials=credentials, token=token) as client:
+    with open_admin(address, ca, certificate, key, token_file) as client:
         report = client.status()
         if watch:
             report = _watch(client.status, report)
@@ -66,7 +61,7 @@ def _watch(ask: Any, report: ServerReport) -> ServerReport:
 def _shown(report: ServerReport) -> Group:
     """Lay a report out: the server, then its methods."""
     facts = Table(show_header=False, box=None)
-    for name, value in _facts(report).items():
+    for name, value in {**_facts(report), **_swaps(report.swaps)}.items():
         facts.add_row(name, value)
     calls = Table("method", box=None)
     for heading in ("calls, 5 min", "failed", "refused", "p50", "p99"):
@@ -99,6 +94,36 @@ def _facts(report: ServerReport) -> dict[str, str]:
         "refused, too many": shed or "none",
         "memory": f"{report.memory_bytes / 2**20:,.0f} MiB",
     }
+
+
+def _swaps(swaps: SwapReport) -> dict[str, str]:
+    """Say what is known of the bundles beside the one that serves; nothing where there is nothing to say."""
+    beside = {each.bundle_id: ", ".join(each.roles) for each in swaps.loaded if each.roles != ("serving",)}
+    loaded = "  ".join(f"{bundle_id}: {roles}" for bundle_id, roles in beside.items())
+    variants = "  ".join(f"{each.name}: {each.bundle_id or 'who serves'}, {each.share:.0%}" for each in swaps.variants)
+    shadow = ""
+    if (found := swaps.shadow) is not None:
+        shadow = (
+            f"{found.bundle_id}: {found.ranked:,} ranked, {found.dropped:,} left out, {found.failed:,} failed; "
+            f"first ten {found.top_overlap:.0%} alike, Kendall's tau {found.kendall_tau:.2f}, "
+            f"p50 {_ms(found.p50_s)} beside {_ms(found.answer_p50_s)}"
+        )
+    told = {
+        "loaded": loaded,
+        "preparing": swaps.preparing,
+        "variants": variants,
+        "shadow": shadow,
+        "last swap": _event(swaps.last_swap),
+        "last refusal": _event(swaps.last_refusal),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _event(swapped: Swapped | None) -> str:
+    if swapped is None:
+        return ""
+    ago = _duration(time.time() - swapped.time_us / 1e6)
+    return f"{swapped.bundle_id} after {swapped.from_bundle_id}, {ago} ago, {swapped.seconds:.1f} s: {swapped.reason}"
 
 
 def _duration(seconds: float) -> str:

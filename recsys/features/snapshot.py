@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from recsys.errors import BundleError
 from recsys.features.keys import Keys, append_all, empty_index
 from recsys.features.tables import Items, Keyed, Tables, Users, columns_of, empty_tables, grown
+from recsys.tensors import read_tensors
 
 FORMAT = 4
 _KEYED = ("items", "users", "categories", "surfaces")
@@ -65,7 +64,7 @@ def load(data: bytes) -> Snapshot:
         BundleError: this is no snapshot, or one of another format.
     """
     try:
-        arrays = load_tensors(data)
+        arrays = read_tensors(data)
         if arrays["format"].tolist() != [FORMAT]:
             raise BundleError(
                 f"the feature state has format {arrays['format'].tolist()}, this build reads {FORMAT}; train again"
@@ -87,7 +86,7 @@ def load(data: bytes) -> Snapshot:
             fingerprint=arrays["fingerprint"].tobytes().decode(),
             versions=dict(zip(logs, arrays["sequences"].tolist(), strict=False)),
         )
-    except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise BundleError(f"the feature state is damaged ({error}); publish the bundle again") from error
 
 

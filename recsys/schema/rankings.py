@@ -104,7 +104,8 @@ class Ranking:
 
     ``items_without_text`` are candidates of the catalog whose text was not read yet.
     ``degraded`` names what the answer had to do without (``NO_STATE``, ``CLIENT_FALLBACK``); ``state_versions`` says up
-    to where it knows each event log, by the log's name. A client's fallback has an empty ``bundle_id``.
+    to where it knows each event log, by the log's name. A client's fallback has an empty ``bundle_id``. ``variant`` is
+    the group of users, or the pinned name, by which the bundle was chosen; empty where it simply serves.
     """
 
     request_id: str
@@ -117,6 +118,7 @@ class Ranking:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     degraded: tuple[str, ...] = ()
     state_versions: Mapping[str, int] = field(default_factory=dict)
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

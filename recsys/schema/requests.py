@@ -40,7 +40,8 @@ class RankRequest:
 
     ``candidates`` are kept in columns, however they come. ``ts`` is the time of the request in UTC microseconds.
     ``history`` (oldest first) replaces what the service knows about the user; None keeps it, an empty tuple says that
-    there is none. ``top_k`` of 0 returns all.
+    there is none. ``top_k`` of 0 returns all. ``bundle`` names the loaded bundle, or the variant, that shall answer;
+    empty leaves it to the server.
     """
 
     user_id: str
@@ -52,12 +53,13 @@ class RankRequest:
     query: str = ""
     surface: str = ""
     top_k: int = 0
+    bundle: str = ""
 
     def __post_init__(self) -> None:
         if len(self.user_id.encode()) > MAX_ID_BYTES or len(self.request_id.encode()) > MAX_ID_BYTES:
             raise InvalidRequest(f"user_id or request_id is longer than {MAX_ID_BYTES} bytes; send a shorter id")
-        if len(self.surface.encode()) > MAX_ID_BYTES:
-            raise InvalidRequest(f"surface is longer than {MAX_ID_BYTES} bytes; send a short name")
+        if len(self.surface.encode()) > MAX_ID_BYTES or len(self.bundle.encode()) > MAX_ID_BYTES:
+            raise InvalidRequest(f"surface or bundle is longer than {MAX_ID_BYTES} bytes; send a short name")
         if self.ts <= 0:
             raise InvalidRequest("the request's time is not after 1970; send UTC microseconds")
         if self.top_k < 0:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from recsys.crew import Crew
 from recsys.errors import BundleError
 from recsys.schema import TEXT_OUTPUTS, ItemText
+from recsys.tensors import read_tensors
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
@@ -52,9 +53,9 @@ class Vectors:
             BundleError: it is something else.
         """
         try:
-            tensors = load(data)
+            tensors = read_tensors(data)
             return cls(vectors=tensors["vectors"], item_logits=tensors["item_logits"])
-        except Exception as error:  # safetensors raises its own and KeyError alike
+        except Exception as error:  # whatever it is: they have another form
             raise BundleError("vectors.safetensors cannot be read; train and publish the bundle again") from error
 
     def with_text(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -81,6 +82,12 @@ class Tokens:
             start += size
 
 
+@lru_cache(maxsize=4)
+def _read(data: bytes) -> Tokenizer:
+    """Read a tokenizer, once for all bundles that have the same: reading holds Python's lock for tens of ms."""
+    return Tokenizer.from_str(data.decode())
+
+
 class ItemTokenizer:
     """Turns item texts into tokens with the tokenizer that the text model was trained with."""
 
@@ -100,7 +107,7 @@ class ItemTokenizer:
     def from_json(cls, data: bytes, settings: TextSettings) -> Self:
         """Read a ``tokenizer.json``."""
         try:
-            return cls(Tokenizer.from_str(data.decode()), settings)
+            return cls(_read(data), settings)
         except Exception as error:  # the library raises bare Exception
             raise BundleError("tokenizer.json cannot be read; train and publish the bundle again") from error
 

@@ -23,6 +23,7 @@ class Asked(TypedDict, total=False):
     query: str
     surface: str
     top_k: int
+    bundle: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def ask(user_id: str, candidates: Sequence[str | Candidate], **asked: Unpack[Ask
         query=asked.get("query", ""),
         surface=asked.get("surface", ""),
         top_k=asked.get("top_k", 0),
+        bundle=asked.get("bundle", ""),
     )
 
 

@@ -107,7 +107,7 @@ class History(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "candidates", "history", "query", "surface", "time_us", "top_k", "reasons_per_item", "candidate_ids")
+    __slots__ = ("request_id", "user_id", "candidates", "history", "query", "surface", "time_us", "top_k", "reasons_per_item", "candidate_ids", "bundle")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class RankRequest(_message.Message):
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     REASONS_PER_ITEM_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_IDS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
@@ -128,7 +129,8 @@ class RankRequest(_message.Message):
     top_k: int
     reasons_per_item: int
     candidate_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., query: _Optional[str] = ..., surface: _Optional[str] = ..., time_us: _Optional[int] = ..., top_k: _Optional[int] = ..., reasons_per_item: _Optional[int] = ..., candidate_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    bundle: str
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., history: _Optional[_Union[History, _Mapping]] = ..., query: _Optional[str] = ..., surface: _Optional[str] = ..., time_us: _Optional[int] = ..., top_k: _Optional[int] = ..., reasons_per_item: _Optional[int] = ..., candidate_ids: _Optional[_Iterable[str]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class Reason(_message.Message):
     __slots__ = ("feature", "value", "effect")
@@ -153,7 +155,7 @@ class RankedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., click_probability: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions", "columns")
+    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions", "columns", "variant")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -179,6 +181,7 @@ class RankResponse(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     STATE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     bundle_id: str
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
@@ -190,7 +193,8 @@ class RankResponse(_message.Message):
     degraded: _containers.RepeatedScalarFieldContainer[Degradation]
     state_versions: _containers.ScalarMap[str, int]
     columns: RankedColumns
-    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., columns: _Optional[_Union[RankedColumns, _Mapping]] = ...) -> None: ...
+    variant: str
+    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., columns: _Optional[_Union[RankedColumns, _Mapping]] = ..., variant: _Optional[str] = ...) -> None: ...
 
 class RankedColumns(_message.Message):
     __slots__ = ("places", "scores", "click_probabilities")
@@ -392,12 +396,72 @@ class GetModelInfoResponse(_message.Message):
     code_version: str
     def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., feature_names: _Optional[_Iterable[str]] = ..., text_model_fingerprint: _Optional[str] = ..., history_length: _Optional[int] = ..., providers: _Optional[_Iterable[str]] = ..., code_version: _Optional[str] = ...) -> None: ...
 
+class SwapRequest(_message.Message):
+    __slots__ = ("any_order",)
+    ANY_ORDER_FIELD_NUMBER: _ClassVar[int]
+    any_order: bool
+    def __init__(self, any_order: bool = ...) -> None: ...
+
+class SwapResponse(_message.Message):
+    __slots__ = ("bundle_id", "previous_bundle_id", "seconds")
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    previous_bundle_id: str
+    seconds: float
+    def __init__(self, bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class RollbackRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RollbackResponse(_message.Message):
+    __slots__ = ("bundle_id",)
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    def __init__(self, bundle_id: _Optional[str] = ...) -> None: ...
+
+class SetShadowRequest(_message.Message):
+    __slots__ = ("bundle_id", "share")
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    share: float
+    def __init__(self, bundle_id: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
+
+class SetShadowResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Variant(_message.Message):
+    __slots__ = ("name", "bundle_id", "share")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bundle_id: str
+    share: float
+    def __init__(self, name: _Optional[str] = ..., bundle_id: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
+
+class SetVariantsRequest(_message.Message):
+    __slots__ = ("variants", "salt")
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    SALT_FIELD_NUMBER: _ClassVar[int]
+    variants: _containers.RepeatedCompositeFieldContainer[Variant]
+    salt: str
+    def __init__(self, variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., salt: _Optional[str] = ...) -> None: ...
+
+class SetVariantsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes", "shed", "in_flight_limit", "gpu", "gpu_faults")
+    __slots__ = ("bundle_id", "created_us", "code_version", "current_bundle_id", "previous_bundle_id", "uptime_seconds", "load_seconds", "state_versions", "state_age_seconds", "event_log_sequence", "store", "in_flight", "queue_length", "methods", "degraded", "pending_texts", "memory_bytes", "shed", "in_flight_limit", "bundles", "variants", "shadow", "last_swap", "last_refusal", "preparing_bundle_id", "gpu", "gpu_faults")
     class StateVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -438,6 +502,12 @@ class GetStatusResponse(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHED_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    LAST_SWAP_FIELD_NUMBER: _ClassVar[int]
+    LAST_REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    PREPARING_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
     GPU_FAULTS_FIELD_NUMBER: _ClassVar[int]
     bundle_id: str
@@ -459,9 +529,67 @@ class GetStatusResponse(_message.Message):
     memory_bytes: int
     shed: _containers.ScalarMap[str, int]
     in_flight_limit: int
+    bundles: _containers.RepeatedCompositeFieldContainer[LoadedBundle]
+    variants: _containers.RepeatedCompositeFieldContainer[Variant]
+    shadow: ShadowStatus
+    last_swap: SwapStatus
+    last_refusal: SwapStatus
+    preparing_bundle_id: str
     gpu: GpuState
     gpu_faults: int
-    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., shed: _Optional[_Mapping[str, int]] = ..., in_flight_limit: _Optional[int] = ..., gpu: _Optional[_Union[GpuState, str]] = ..., gpu_faults: _Optional[int] = ...) -> None: ...
+    def __init__(self, bundle_id: _Optional[str] = ..., created_us: _Optional[int] = ..., code_version: _Optional[str] = ..., current_bundle_id: _Optional[str] = ..., previous_bundle_id: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., load_seconds: _Optional[float] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., state_age_seconds: _Optional[float] = ..., event_log_sequence: _Optional[int] = ..., store: _Optional[_Union[StoreState, str]] = ..., in_flight: _Optional[int] = ..., queue_length: _Optional[int] = ..., methods: _Optional[_Iterable[_Union[MethodStatus, _Mapping]]] = ..., degraded: _Optional[_Mapping[str, int]] = ..., pending_texts: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., shed: _Optional[_Mapping[str, int]] = ..., in_flight_limit: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[LoadedBundle, _Mapping]]] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., shadow: _Optional[_Union[ShadowStatus, _Mapping]] = ..., last_swap: _Optional[_Union[SwapStatus, _Mapping]] = ..., last_refusal: _Optional[_Union[SwapStatus, _Mapping]] = ..., preparing_bundle_id: _Optional[str] = ..., gpu: _Optional[_Union[GpuState, str]] = ..., gpu_faults: _Optional[int] = ...) -> None: ...
+
+class LoadedBundle(_message.Message):
+    __slots__ = ("bundle_id", "roles", "in_flight", "rankings", "failed", "load_seconds")
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    RANKINGS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    in_flight: int
+    rankings: int
+    failed: int
+    load_seconds: float
+    def __init__(self, bundle_id: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., in_flight: _Optional[int] = ..., rankings: _Optional[int] = ..., failed: _Optional[int] = ..., load_seconds: _Optional[float] = ...) -> None: ...
+
+class ShadowStatus(_message.Message):
+    __slots__ = ("bundle_id", "share", "ranked", "dropped", "failed", "top_overlap", "kendall_tau", "p50_seconds", "answer_p50_seconds")
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    RANKED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    TOP_OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    KENDALL_TAU_FIELD_NUMBER: _ClassVar[int]
+    P50_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_P50_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    share: float
+    ranked: int
+    dropped: int
+    failed: int
+    top_overlap: float
+    kendall_tau: float
+    p50_seconds: float
+    answer_p50_seconds: float
+    def __init__(self, bundle_id: _Optional[str] = ..., share: _Optional[float] = ..., ranked: _Optional[int] = ..., dropped: _Optional[int] = ..., failed: _Optional[int] = ..., top_overlap: _Optional[float] = ..., kendall_tau: _Optional[float] = ..., p50_seconds: _Optional[float] = ..., answer_p50_seconds: _Optional[float] = ...) -> None: ...
+
+class SwapStatus(_message.Message):
+    __slots__ = ("bundle_id", "from_bundle_id", "time_us", "seconds", "reason")
+    BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_BUNDLE_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_US_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    bundle_id: str
+    from_bundle_id: str
+    time_us: int
+    seconds: float
+    reason: str
+    def __init__(self, bundle_id: _Optional[str] = ..., from_bundle_id: _Optional[str] = ..., time_us: _Optional[int] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MethodStatus(_message.Message):
     __slots__ = ("method", "calls", "failed", "refused", "p50_seconds", "p99_seconds")

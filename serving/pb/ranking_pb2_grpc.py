@@ -326,6 +326,11 @@ class RankingService(object):
 class AdminServiceStub(object):
     """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
     for.
+
+    What the methods that change something answer: OK when it is done; FAILED_PRECONDITION where it cannot be done, with the
+    reason, and then nothing has changed; INVALID_ARGUMENT to values out of range; UNAVAILABLE while no bundle is loaded.
+    They end when the work is done, which takes seconds where a bundle has to be loaded: give them a deadline of minutes.
+    Whoever goes earlier does not stop the work. One is done after the other.
     """
 
     def __init__(self, channel):
@@ -339,15 +344,71 @@ class AdminServiceStub(object):
                 request_serializer=serving_dot_pb_dot_ranking__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=serving_dot_pb_dot_ranking__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.Swap = channel.unary_unary(
+                '/recsys.v1.AdminService/Swap',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.SwapRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.SwapResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/recsys.v1.AdminService/Rollback',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.RollbackResponse.FromString,
+                _registered_method=True)
+        self.SetShadow = channel.unary_unary(
+                '/recsys.v1.AdminService/SetShadow',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.SetShadowRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.SetShadowResponse.FromString,
+                _registered_method=True)
+        self.SetVariants = channel.unary_unary(
+                '/recsys.v1.AdminService/SetVariants',
+                request_serializer=serving_dot_pb_dot_ranking__pb2.SetVariantsRequest.SerializeToString,
+                response_deserializer=serving_dot_pb_dot_ranking__pb2.SetVariantsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
     """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
     for.
+
+    What the methods that change something answer: OK when it is done; FAILED_PRECONDITION where it cannot be done, with the
+    reason, and then nothing has changed; INVALID_ARGUMENT to values out of range; UNAVAILABLE while no bundle is loaded.
+    They end when the work is done, which takes seconds where a bundle has to be loaded: give them a deadline of minutes.
+    Whoever goes earlier does not stop the work. One is done after the other.
     """
 
     def GetStatus(self, request, context):
         """Says how the server is doing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Swap(self, request, context):
+        """Takes the registry's current bundle at once, where the server would look at the registry only every few seconds; also
+        one that it has refused before. Answered when that bundle serves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Goes back to the bundle that served before, at once where it is still loaded. The registry stays as it is; its current
+        bundle is not taken again until another one is promoted, or Swap is called.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetShadow(self, request, context):
+        """Has a bundle of the registry rank a share of the requests too, for comparison only: nobody gets its answers, and it
+        works only while no request waits and a thread is free. Takes the place of the former shadow. Gone after a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetVariants(self, request, context):
+        """Divides the users between bundles of the registry. Takes the place of all former variants. Gone after a restart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -361,6 +422,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=serving_dot_pb_dot_ranking__pb2.GetStatusRequest.FromString,
                     response_serializer=serving_dot_pb_dot_ranking__pb2.GetStatusResponse.SerializeToString,
             ),
+            'Swap': grpc.unary_unary_rpc_method_handler(
+                    servicer.Swap,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.SwapRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.SwapResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.RollbackRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.RollbackResponse.SerializeToString,
+            ),
+            'SetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShadow,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.SetShadowRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.SetShadowResponse.SerializeToString,
+            ),
+            'SetVariants': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetVariants,
+                    request_deserializer=serving_dot_pb_dot_ranking__pb2.SetVariantsRequest.FromString,
+                    response_serializer=serving_dot_pb_dot_ranking__pb2.SetVariantsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'recsys.v1.AdminService', rpc_method_handlers)
@@ -372,6 +453,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
 class AdminService(object):
     """For whoever operates a server. On a port of its own, which only this machine can reach, and only where one was asked
     for.
+
+    What the methods that change something answer: OK when it is done; FAILED_PRECONDITION where it cannot be done, with the
+    reason, and then nothing has changed; INVALID_ARGUMENT to values out of range; UNAVAILABLE while no bundle is loaded.
+    They end when the work is done, which takes seconds where a bundle has to be loaded: give them a deadline of minutes.
+    Whoever goes earlier does not stop the work. One is done after the other.
     """
 
     @staticmethod
@@ -391,6 +477,114 @@ class AdminService(object):
             '/recsys.v1.AdminService/GetStatus',
             serving_dot_pb_dot_ranking__pb2.GetStatusRequest.SerializeToString,
             serving_dot_pb_dot_ranking__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Swap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/Swap',
+            serving_dot_pb_dot_ranking__pb2.SwapRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.SwapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/Rollback',
+            serving_dot_pb_dot_ranking__pb2.RollbackRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.RollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/SetShadow',
+            serving_dot_pb_dot_ranking__pb2.SetShadowRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.SetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetVariants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/SetVariants',
+            serving_dot_pb_dot_ranking__pb2.SetVariantsRequest.SerializeToString,
+            serving_dot_pb_dot_ranking__pb2.SetVariantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

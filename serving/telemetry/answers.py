@@ -42,6 +42,8 @@ class Answers:
             metrics.unread_items.inc(len(ranking.items_without_text))
         if ranking.unknown_user:
             metrics.unknown_users.inc()
+        if ranking.variant:
+            metrics.variants.labels(ranking.variant).inc()
         if ranking.items:
             metrics.top_score.observe(ranking.items[0].score)
             metrics.click_probability.observe(ranking.items[0].click_probability)

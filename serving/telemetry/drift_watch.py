@@ -17,15 +17,18 @@ _WAITING = 64
 
 
 class DriftWatch:
-    """One thread that counts the tables of a share of one bundle's rankings.
+    """One thread that counts the tables of a share of one bundle's rankings; ``bundle_id`` says whose.
 
     Watched are the ``strongest`` of the table's columns, named ``names``; the first ``reference`` sampled rankings are
     what the later ones are measured against. Which are sampled follows from their request ids, as with receipts: the
     same ones, where the shares are equal. Where too many wait they are left out, and ``dropped``.
     """
 
-    def __init__(self, names: Sequence[str], strongest: Sequence[str], share: float, *, reference: int) -> None:
+    def __init__(
+        self, names: Sequence[str], strongest: Sequence[str], share: float, *, reference: int, bundle_id: str = ""
+    ) -> None:
         self.dropped = 0
+        self.bundle_id = bundle_id
         self.features = tuple(strongest[:MOST_FEATURES])
         self._share = share
         self._drift = Drift([names.index(name) for name in self.features], reference=reference)

@@ -10,13 +10,17 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096, 16_384)
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 _SCORES = (-8.0, -4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_TAUS = (-0.5, 0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+# From an instant return to a bundle that is still there to one whose texts have to be read first.
+_SWAP_SECONDS = (0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 _PROBABILITIES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
 class Metrics:
     """The metrics of one server, in a registry of its own.
 
-    Labels take few values each, all of them from the code: methods, codes, stages, reasons. Never an id or a text.
+    Labels take few values each, from the code or from operators: methods, codes, stages, reasons, variants. Never a
+    user, an item or a text.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -54,3 +58,12 @@ class Metrics:
         self.rejected = counter("events_rejected", "Events not taken, by reason.", "reason")
         self.commit_seconds = histogram("event_commit_seconds", "Making a group of events durable.", SECONDS)
         self.learn_seconds = histogram("event_learn_seconds", "Learning a group of events.", SECONDS)
+
+        self.swaps = counter("swaps", "Bundles that came to serve or were not let, and returns.", "outcome")
+        self.swap_seconds = histogram("swap_seconds", "From a bundle's being asked for to its serving.", _SWAP_SECONDS)
+        self.variants = counter("variant_rankings", "Rankings by the variant that answered.", "variant")
+        self.shadow_top_overlap = histogram(
+            "shadow_top_overlap_ratio", "Share of an answer's first ten among the shadow's first ten.", _SHARES
+        )
+        self.shadow_kendall_tau = histogram("shadow_kendall_tau", "Kendall's tau of answer and shadow.", _TAUS)
+        self.shadow_seconds = histogram("shadow_seconds", "What a shadow took to rank.", SECONDS)

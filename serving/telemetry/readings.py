@@ -31,6 +31,12 @@ READINGS: dict[str, Reading] = {
     "recsys_in_flight_limit": Reading(says="How many rankings may be in flight, as their latency allows."),
     "recsys_bundle_info": Reading(says="1; which bundle answers.", labels=("bundle_id", "created", "code_version")),
     "recsys_bundle_created_timestamp_seconds": Reading(says="When the bundle was sealed, seconds since 1970."),
+    "recsys_bundles_loaded": Reading(
+        says="1; which bundles are in memory, and what for.", labels=("bundle_id", "role")
+    ),
+    "recsys_shadow_rankings_total": Reading(
+        says="What became of the requests that the shadow was to rank.", labels=("outcome",), counted=True
+    ),
     "recsys_model_load_seconds": Reading(says="How long it took to verify, load and restore the model."),
     "recsys_pending_texts": Reading(says="Texts of changed items that wait to be read."),
     "recsys_event_log_sequence": Reading(says="Number of the newest event in the log."),

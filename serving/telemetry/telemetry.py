@@ -14,6 +14,7 @@ from serving.telemetry.metrics import Metrics
 from serving.telemetry.page import MetricsPage
 from serving.telemetry.readings import Readings
 from serving.telemetry.slow import SlowLog
+from serving.telemetry.swaps import SwapsWatched
 from serving.telemetry.tracing import tracing_to
 
 
@@ -41,6 +42,7 @@ class Telemetry:
         self.events = EventsWatched(self.metrics)
         self.ranked = Answers(self.metrics, SlowLog(config.slow_ms / 1e3), self._tracing).ranked
         self.follow = self._readings.follow
+        self.swaps = SwapsWatched(self.metrics, self.follow)
         self.sampler: DriftWatch | None = None
         self.metrics_address = ""
         self._config = config
@@ -59,18 +61,18 @@ class Telemetry:
 
     def sample(self, model: Model) -> None:
         """Measure from now on how the features of a model's rankings drift; another model begins anew."""
-        former, self.sampler = self.sampler, None
-        if former is not None:
-            former.close()
         share, reference = self._config.drift, self._config.drift_reference
         if not share:
             return
-        watch = DriftWatch(model.manifest.ranker_columns, model.strongest_features, share, reference=reference)
+        columns, strongest = model.manifest.ranker_columns, model.strongest_features
+        watch = DriftWatch(columns, strongest, share, reference=reference, bundle_id=model.bundle_id)
         self.follow("recsys_feature_drift", watch.indices)
         self.follow("recsys_drift_reference_lists", watch.reference_lists)
         self.follow("recsys_drift_window_lists", watch.window_lists)
         self.follow("recsys_drift_dropped_total", lambda: watch.dropped)
-        self.sampler = watch
+        former, self.sampler = self.sampler, watch
+        if former is not None:
+            former.close()
 
     def close(self) -> None:
         """Stop watching, and send what is left to send."""

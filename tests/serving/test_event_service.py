@@ -18,10 +18,11 @@ from recsys.events import Click, Event, Impression, Interaction, time_ordered_id
 from serving.client import AsyncRankingClient, RankingClient, ServiceError
 from serving.client.event_calls import CHUNK
 from serving.config import ServerConfig
+from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.recorded import RejectionReason
-from serving.server import SERVICE, RankingServer
+from serving.server import RankingServer
 
 NOW = time.time_ns() // 1_000
 STREAM = f"/{SERVICE}/StreamEvents"

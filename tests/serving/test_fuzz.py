@@ -9,8 +9,8 @@ from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
-from serving.server import SERVICE
 
 MODEST = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -65,13 +65,13 @@ def test_attributes_that_are_not_sent_are_nothing(client: RankingClient, running
 
 
 def test_the_log_takes_what_changes_and_only_that(client: RankingClient, running: Any) -> None:
-    before = running.servicer.item_log.sequence
+    before = running.servicer.live.item_log.sequence
     for _ in range(3):
         client.upsert_items([item("logged"), item("logged-too")])
     client.delete_items(["logged", "never-there"])
     client.delete_items(["logged"])
 
-    assert running.servicer.item_log.sequence == before + 3
+    assert running.servicer.live.item_log.sequence == before + 3
 
 
 def test_no_items_are_no_change(client: RankingClient) -> None:
@@ -134,13 +134,13 @@ def bad(item_id: str = "new-bad", title: str = "Bad", published_us: int = 0, **a
 def test_what_cannot_be_taken_is_named_and_nothing_is_taken(
     stub: pb_grpc.RankingServiceStub, running: Any, item: pb.Item, said: str
 ) -> None:
-    rows, sequence = len(running.model.catalog), running.servicer.item_log.sequence
+    rows, sequence = len(running.model.catalog), running.servicer.live.item_log.sequence
     with pytest.raises(grpc.RpcError) as caught:
         stub.UpsertItems(pb.UpsertItemsRequest(items=[GOOD, item]), timeout=10)
 
     assert caught.value.code() is StatusCode.INVALID_ARGUMENT
     assert said in caught.value.details()
-    assert (len(running.model.catalog), running.servicer.item_log.sequence) == (rows, sequence)
+    assert (len(running.model.catalog), running.servicer.live.item_log.sequence) == (rows, sequence)
 
 
 def test_an_attribute_is_of_one_kind_in_one_call(stub: pb_grpc.RankingServiceStub) -> None:

@@ -54,28 +54,28 @@ def test_what_was_changed_is_changed_after_a_restart_and_no_text_is_read_twice(
     tiny_registry: Path, tmp_path: Path
 ) -> None:
     with served(tiny_registry, tmp_path / "live") as (client, server):
-        edited, gone, stays = server._servicer.model.catalog.ids[:3]
+        edited, gone, stays = server._servicer.bundles.model.catalog.ids[:3]
         lamp = Item(item_id=edited, text=ItemText(title="A lamp for the desk"))
         request = RankRequest(
             user_id="nobody",
             candidates=tuple(Candidate(item_id=item_id) for item_id in ("coat-1", edited, gone, stays)),
-            ts=server._servicer.model.manifest.window.last_ts + 1,
+            ts=server._servicer.bundles.model.manifest.window.last_ts + 1,
         )
-        asked = server._servicer.model.items.reader.encoded  # by the golden requests
+        asked = server._servicer.bundles.model.items.reader.encoded  # by the golden requests
         assert client.upsert_items([COAT, lamp]).changed == 2
         assert client.delete_items([gone]) == 1
         assert client.rank_request(request).unknown_items == (gone,)
         wait_until_read(client)
         before = client.rank_request(request)
         assert before.items_without_text == ()
-        reader = server._servicer.model.items.reader
+        reader = server._servicer.bundles.model.items.reader
         assert reader.encoded - asked == 2
 
     with served(tiny_registry, tmp_path / "live") as (client, server):
         after = client.rank_request(request)
         assert client.upsert_items([COAT, lamp]).changed == 0
-        assert server._servicer.model.items.reader.encoded == asked
-        assert server._servicer.item_log.sequence == 3
+        assert server._servicer.bundles.model.items.reader.encoded == asked
+        assert server._servicer.live.item_log.sequence == 3
 
     assert after.items == before.items
     assert (after.unknown_items, after.items_without_text, after.text_coverage) == ((gone,), (), 0.75)
@@ -97,7 +97,7 @@ def test_what_is_learned_is_written_down_while_a_server_serves(tiny_registry: Pa
             assert time.monotonic() < end
             time.sleep(0.01)
 
-    assert [path.name for path in found] == [f"state-{server._servicer.model.bundle_id}.safetensors"]
+    assert [path.name for path in found] == [f"state-{server._servicer.bundles.model.bundle_id}.safetensors"]
 
 
 def test_without_a_data_directory_a_server_keeps_its_changes_in_memory(tiny_registry: Path) -> None:

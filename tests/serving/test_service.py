@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from recsys.errors import InvalidRequest
 from recsys.schema import Candidate, HistoryEntry, ItemText, RankedItem
 from serving.client import RankingClient
+from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
-from serving.server import SERVICE
 
 
 def refused(call: Any, *arguments: Any) -> tuple[StatusCode, str]:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import InvalidRequest
+from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
-from serving.server import SERVICE
 from serving.wire_limits import LIMITS, Limit, check_counts
 
 FEW = Limit(counted=(3, 10), most=2, refusal="candidates", inner={4: Limit(counted=(1,), most=3, refusal="entries")})

@@ -18,8 +18,8 @@ from serving.access.caller import ROLES, current
 from serving.access.door import Door, open_door
 from serving.access.roles import METHOD_ROLE, role_of
 from serving.access.settings import AccessSettings
+from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
-from serving.server import SERVICE
 
 OURS = [
     f"/{service.full_name}/{method.name}"

@@ -117,10 +117,10 @@ def test_a_request_id_that_occurs_twice_keeps_both(log: ReceiptLog) -> None:
 
 
 def test_receipts_of_a_run_come_in_the_order_of_what_they_know_pages_at_a_time(log: ReceiptLog) -> None:
-    log.begin(Run(bundle_id="b", snapshot=0, events=1, items=0))
+    log.begin(Run(bundle_id="20260102T030405Z-0123abcd", snapshot=0, events=1, items=0))
     log.keep([receipt(f"r-{n}", events=(n * 7) % 101, items=n % 2) for n in range(500)])
     log.keep([receipt("amid", items=None), replace(receipt("other"), state_versions={"another": 3})])
-    log.begin(Run(bundle_id="b", snapshot=5, events=6, items=2))
+    log.begin(Run(bundle_id="20260102T030405Z-0123abcd", snapshot=5, events=6, items=2))
     log.keep([receipt("second run")])
     found = [(each.receipt.state_versions["log"], each.receipt.item_sequence) for each in log.of_run(1, "log")]
 
@@ -129,9 +129,18 @@ def test_receipts_of_a_run_come_in_the_order_of_what_they_know_pages_at_a_time(l
     assert [each.receipt.request.request_id for each in log.of_run(2, "log")] == ["second run"]
     assert log.beyond("log") == (1, 1)
     assert log.runs() == [
-        (1, Run(bundle_id="b", snapshot=0, events=1, items=0)),
-        (2, Run(bundle_id="b", snapshot=5, events=6, items=2)),
+        (1, Run(bundle_id="20260102T030405Z-0123abcd", snapshot=0, events=1, items=0)),
+        (2, Run(bundle_id="20260102T030405Z-0123abcd", snapshot=5, events=6, items=2)),
     ]
+
+
+def test_receipts_of_two_bundles_at_once_are_each_of_their_own_run(log: ReceiptLog) -> None:
+    for bundle_id in ("one", "two"):
+        log.begin(Run(bundle_id=bundle_id, snapshot=0, events=1, items=0))
+    log.keep([replace(receipt(f"r-{bundle_id}"), bundle_id=bundle_id) for bundle_id in ("two", "one", "two")])
+
+    found = [[each.receipt.bundle_id for each in log.of_run(run, "log")] for run in (1, 2)]
+    assert found == [["one"], ["two", "two"]]
 
 
 def test_the_oldest_go_where_there_are_too_many(path: Path) -> None:

@@ -20,14 +20,18 @@ from serving.access.door import open_door
 from serving.access.settings import AccessSettings
 from serving.admin import AdminPort, AdminServicer
 from serving.admin_client import AdminClient
+from serving.bundles import Bundles
 from serving.client import RankingClient
 from serving.config import ServerConfig
 from serving.convert_report import report_from_wire, report_to_wire
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.report import Reporter, ServerReport, Store
+from serving.shadow import ShadowReport
+from serving.swap_report import LoadedReport, Swapped, SwapReport
 from serving.telemetry.recent import RecentCalls
 from serving.telemetry.telemetry import Telemetry
+from serving.variants import Variant
 from serving.watch import watch_gpu
 
 REPORT = ServerReport(
@@ -52,6 +56,28 @@ REPORT = ServerReport(
     gpu_faults=4,
     shed={"queue": 3, "quota": 2},
     in_flight_limit=66,
+    swaps=SwapReport(
+        loaded=(
+            LoadedReport(
+                bundle_id="b-2", roles=("serving", "variant a"), in_flight=1, rankings=10, failed=2, load_s=1.5
+            ),
+        ),
+        variants=(Variant(name="a", bundle_id="b-2", share=0.25),),
+        shadow=ShadowReport(
+            bundle_id="b-1",
+            share=0.5,
+            ranked=4,
+            dropped=3,
+            failed=2,
+            top_overlap=0.75,
+            kendall_tau=-0.5,
+            p50_s=0.01,
+            answer_p50_s=0.02,
+        ),
+        last_swap=Swapped(bundle_id="b-2", from_bundle_id="b-1", time_us=5, seconds=2.5, reason="promoted"),
+        last_refusal=Swapped(bundle_id="b-3", from_bundle_id="b-2", time_us=6, seconds=0.5, reason="golden requests"),
+        preparing="b-4",
+    ),
 )
 
 
@@ -84,7 +110,7 @@ def test_a_report_goes_over_the_wire_whole() -> None:
 
 def test_a_gpu_that_fails_shows_in_the_report(tmp_path: Path) -> None:
     telemetry, gpu = Telemetry(ServerConfig(registry=tmp_path)), Gpu()
-    reporter = Reporter(telemetry, tmp_path)
+    reporter = Reporter(telemetry, tmp_path, Bundles())
     assert (reporter.report().gpu, reporter.report().gpu_faults) == (GpuState.NONE, 0)
 
     watch_gpu(telemetry, gpu)

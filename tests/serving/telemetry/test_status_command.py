@@ -16,6 +16,7 @@ from recsys.errors import NotReady
 from recsys.gpu import GpuState
 from serving.client import RankingClient
 from serving.report import ServerReport, Store
+from serving.swap_report import SwapReport
 from serving.telemetry.recent import RecentCalls
 
 REPORT = ServerReport(
@@ -40,6 +41,7 @@ REPORT = ServerReport(
     gpu_faults=4,
     shed={"queue": 3, "quota": 2},
     in_flight_limit=66,
+    swaps=SwapReport(),
 )
 
 
