@@ -23,6 +23,7 @@ from serving.config import ServerConfig
 from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
 from serving.event_writer import EventWriter
+from serving.garbage import set_aside
 from serving.listen import SERVICE, listening
 from serving.load import load_beside, load_current
 from serving.loaded import Loaded
@@ -142,6 +143,7 @@ class RankingServer:
             self._snapshots = Snapshots(loaded.model, self._data, known=restored.snapshot, every_s=every_s)
             self._snapshots.start()
         await self._operate()
+        set_aside()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", address=self.address, bundle_id=loaded.bundle_id)
 
@@ -239,6 +241,7 @@ class RankingServer:
             watch_store(self.telemetry, loaded.learn)
         if self._snapshots is not None:
             self._snapshots.turn_to(loaded.model)
+        set_aside(searched=False)
 
     def _load_first(self) -> tuple[Loaded, Restored]:
         receipts = None if self._data is None else self._data.open_receipts(self._config)
