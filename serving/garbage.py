@@ -1,7 +1,7 @@
 """Keeps Python's search for reference cycles away from what is loaded once and stays.
 
-Each ranking makes some hundred short-lived objects, so the search runs often, and would go through all that a bundle has
-each time. What is set aside is still freed when nobody refers to it any more, which bundles see to themselves; only
+Each ranking makes some hundred short-lived objects, so the search runs often, and would go through all that a bundle
+has each time. What is set aside is still freed when nobody refers to it any more, which bundles see to themselves; only
 cycles among it would stay.
 """
 
