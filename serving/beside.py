@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from recsys.errors import NotReady, RecsysError, SwapRefused
+from recsys.errors import NotReady, RecsysError, RegistryError, SwapRefused
 from serving.bundles import Bundles
 from serving.loaded import Loaded
 from serving.logging import frames_of
@@ -52,9 +52,9 @@ class Beside:
         if (found := self.bundles.loaded.get(bundle_id)) is not None:
             return found
         async with explained(bundle_id):
-            self.preparing = bundle_id
+            await self._make_room(bundle_id)
+            self.preparing = bundle_id  # only now: it is one that there is
             try:
-                await self._make_room(bundle_id)
                 loaded = await self.in_thread(self.preparation.beside, bundle_id)
             finally:
                 self.preparing = ""
@@ -120,6 +120,8 @@ async def explained(bundle_id: str) -> AsyncIterator[None]:
         yield
     except SwapRefused:
         raise
+    except RegistryError as error:  # its text says where the registry lies
+        raise SwapRefused("the registry has no such bundle; see `recsys bundle list`, and promote one") from error
     except RecsysError as error:
         raise SwapRefused(str(error)) from error
     except Exception as error:

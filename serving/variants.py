@@ -30,7 +30,7 @@ class Variant:
         if not _NAME.fullmatch(self.name):
             raise InvalidRequest("a variant's name is not of 1 to 32 letters, digits, - and _; name it otherwise")
         if not 0 <= self.share <= 1:
-            raise InvalidRequest(f"the share of variant {self.name} is {self.share:g}; give 0 to 1")
+            raise InvalidRequest(f"a variant's share is {self.share:g}; give 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

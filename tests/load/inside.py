@@ -42,9 +42,13 @@ class Details:
 class Call:
     """What gRPC gives a handler besides the message."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Sequence[bytes]) -> None:
         self._code: StatusCode | None = None
         self.text = ""
+        self._parts = iter(parts)
+
+    async def read(self) -> Any:
+        return next(self._parts, aio.EOF)
 
     async def abort(self, code: StatusCode, text: str = "", trailers: object = ()) -> None:  # noqa: ARG002
         self._code, self.text = code, text
@@ -83,7 +87,7 @@ class Listening:
 
     async def ask(self, path: str, parts: Sequence[bytes]) -> Answer:
         """Call a method with the bytes of one message, or of several where it takes a stream."""
-        handler, call = await self.handler(Details(path)), Call()
+        handler, call = await self.handler(Details(path)), Call(parts)
         if handler is None:
             return Answer(StatusCode.UNIMPLEMENTED)
 
