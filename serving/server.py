@@ -78,7 +78,12 @@ class RankingServer:
         self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
         self._admission = admission_by(config)
         self._servicer = RankingServicer(
-            self._executor, self._intake, self.telemetry, self._admission, threads=config.threads
+            self._executor,
+            self._intake,
+            self.telemetry,
+            self._admission,
+            threads=config.threads,
+            ladder=config.ladder_of(config.threads, config.most_waiting),
         )
         self._bundles = self._servicer.bundles
         self._reporter = Reporter(self.telemetry, config.registry, self._bundles)
