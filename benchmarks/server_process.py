@@ -43,6 +43,7 @@ def _run(serve: Callable[..., Any], given: tuple[Any, ...], pipe: Any, log: str)
     with Path(log).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    os.environ.setdefault("RECSYS_LADDER", "false")  # figures are of full rankings, also where more is asked than fits
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as ``recsys serve``
         runner.run(serve(pipe, *given))

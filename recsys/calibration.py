@@ -33,7 +33,7 @@ class Calibration:
         return np.asarray(np.interp(scores, self.scores, self.probabilities), np.float64)
 
     def to_json(self) -> bytes:
-        """Serialise for a bundle's ``calibration.json`` or ``item_calibration.json``."""
+        """Serialise for one of a bundle's files ``*calibration.json``."""
         return (json.dumps({"scores": self.scores, "probabilities": self.probabilities}) + "\n").encode()
 
     @classmethod

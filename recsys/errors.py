@@ -62,6 +62,10 @@ class TooLate(RecsysError):
     """The time that the caller allowed was over before there was an answer."""
 
 
+class TextFault(RecsysError):
+    """The text model failed, or says what is no number; there are answers without it."""
+
+
 class Unauthenticated(RecsysError):
     """Nobody knows who calls: there are no credentials, or none that are accepted."""
 

@@ -20,11 +20,14 @@ from recsys.events import Logged
 from recsys.explain import reasons
 from recsys.features import Context, FeatureState, assemble
 from recsys.features.behaviour import Behaviour
+from recsys.list_tables import ListTables
 from recsys.list_text import ListText, Unread
 from recsys.lists import Lists
 from recsys.live_items import LiveItems, Record, RecordDeleted
 from recsys.ranker import Ranker
-from recsys.schema import NO_STATE, Ranking, RankRequest, Reason
+from recsys.receipt import Receipt
+from recsys.rungs import RungScorer
+from recsys.schema import NO_STATE, Ranking, RankRequest, Reason, Rung, RungReason
 from recsys.scored import Scored, Stopwatch
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
@@ -33,6 +36,8 @@ from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vector_store import encoder_scope
 
 Floats = npt.NDArray[np.float64]
+
+_BEHAVIOUR_CALIBRATION = "behaviour_calibration.json"
 
 
 class RankingPipeline:
@@ -68,6 +73,14 @@ class RankingPipeline:
         self.strongest_features = self.ranker.strongest
         self.behaviour_ranker = Ranker.from_text(files["ranker_behaviour.txt"])
         self.calibration = Calibration.from_json(files["calibration.json"])
+        alone = files.get(_BEHAVIOUR_CALIBRATION)
+        self.rungs = RungScorer(
+            self.ranker,
+            self.behaviour_ranker,
+            self.calibration,
+            None if alone is None else Calibration.from_json(alone, _BEHAVIOUR_CALIBRATION),
+            crew=self._crew,
+        )
         scope = encoder_scope(
             manifest.text.fingerprint.encode(),
             files["tokenizer.json"],
@@ -84,6 +97,7 @@ class RankingPipeline:
         )
         self.text_lookups = self.items.reader.lookups
         self.list_text = ListText(self.text, self.items, length=manifest.text.history_length, skips=manifest.text.skips)
+        self._tables = ListTables(self.list_text, self.rungs)
 
     @classmethod
     def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, crew: int = 1) -> Self:
@@ -152,38 +166,52 @@ class RankingPipeline:
         self._crew.close()
 
     def rank(self, request: RankRequest) -> Ranking:
-        """Order the candidates of a request, best first; equal scores stand in the order of their ids."""
+        """Order the candidates of a request, best first; equal scores stand in the order of their ids.
+
+        Raises:
+            TextFault: the text model failed.
+        """
         return self.rank_many([request])[0].ranking()
 
-    def rank_many(self, requests: Sequence[RankRequest]) -> list[Scored]:
-        """Score the candidates of several requests in one pass; no score depends on which requests are in it."""
+    def rank_many(
+        self, requests: Sequence[RankRequest], rung: Rung = Rung.FULL, reason: RungReason | None = None
+    ) -> list[Scored]:
+        """Score the candidates of several requests in one pass; no score depends on which requests are in it.
+
+        Args:
+            requests: what is asked.
+            rung: how they are scored.
+            reason: why not on the first rung, for the answers to say.
+
+        Raises:
+            TextFault: the text model failed; there are rungs without one.
+        """
         before = self.items.sequence
         watch = Stopwatch()
         lists = Lists.from_requests(requests, self.catalog)
         seen = self.state.look(lists)
-        behaviour = self.state.feature_set.table(seen)
-        watch.stop("features")
-        text, attended_without_text = self.list_text.of_requests(requests, seen)
-        watch.stop("text")
-        table = assemble(text, behaviour, lists.offsets, self.state.feature_set.names)
-        scores = self.ranker.predict(table, self._crew)
-        probabilities = self.calibration.probability(scores)
-        watch.stop("ranker")
+        made = self._tables.of_requests(requests, seen, self.state.feature_set, rung, watch=watch)
+        ids = [request.item_ids for request in requests]
+        scores, probabilities = self.rungs.score(rung, made.table, ids, lists.offsets, made.alone)
+        watch.stop("behaviour" if rung is Rung.BEHAVIOUR else "ranker")
         settled = before == self.items.sequence
         return [
             Scored(
                 request=request,
                 bundle_id=self.bundle_id,
                 rows=lists.item_rows[begin:end],
-                table=table[begin:end],
+                table=made.table[begin:end],
                 scores=scores[begin:end],
                 probabilities=probabilities[begin:end],
                 unknown_user=not bool(seen.known_users[place]),
-                attended_without_text=attended_without_text[place],
+                attended_without_text=made.attended_without_text[place],
                 degraded=(NO_STATE,) if seen.missing else (),
                 state_versions=seen.versions,
                 item_sequence=before if settled else None,
                 seconds=watch.seconds,
+                rung=rung,
+                rung_reason=reason,
+                reads=None if made.reads is None else made.reads[begin:end],
             )
             for place, (request, (begin, end)) in enumerate(zip(requests, pairwise(lists.offsets), strict=True))
         ]
@@ -193,8 +221,16 @@ class RankingPipeline:
         if not request.candidates:
             return {}
         table = self.table(request, self.state.look(Lists.from_requests([request], self.catalog)))
-        told = reasons(self.ranker.names, table, self.ranker.contributions(table))
-        return dict(zip(request.item_ids, told, strict=True))
+        return dict(zip(request.item_ids, self.reasons(table), strict=True))
+
+    def reasons(self, table: npt.NDArray[np.float32]) -> list[tuple[Reason, ...]]:
+        """Say what moved each row of a table [N, C] of the first rung."""
+        return reasons(self.ranker.names, table, self.ranker.contributions(table))
+
+    def score(self, receipt: Receipt) -> tuple[Floats, Floats]:
+        """Score a receipt's table again, on its rung; returns scores and click probabilities [N]."""
+        ids = receipt.request.item_ids
+        return self.rungs.score(receipt.rung, receipt.table, [ids], np.array([0, len(ids)]))
 
     def learn(self, told: Sequence[Logged]) -> None:
         """Learn from what people did since the training window; the next ranking knows it."""
@@ -230,11 +266,11 @@ class RankingPipeline:
             raise TypeError("servers share this state, so it has no snapshot of one process's own")
         return self.state
 
-    def table(self, request: RankRequest, seen: Context, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
-        """Return the table [N, C] that the ranker would score, by what a state says."""
-        text, _ = self.list_text.of_requests([request], seen, unread)
-        features = self.state.feature_set
-        return assemble(text, features.table(seen), seen.lists.offsets, features.names)
+    def table(
+        self, request: RankRequest, seen: Context, unread: Unread = ((), ()), rung: Rung = Rung.FULL
+    ) -> npt.NDArray[np.float32]:
+        """Return the table [N, C] that a rung would score, by what a state says."""
+        return self._tables.of_requests([request], seen, self.state.feature_set, rung, unread=unread).table
 
     def score_lists(self, seen: Context) -> dict[str, Floats]:
         """Score stored lists by what a state that may know more than the bundle's says of them.
@@ -250,3 +286,7 @@ class RankingPipeline:
             "behaviour_only": self.behaviour_ranker.predict(behaviour),
             "probability": self.calibration.probability(full),
         }
+
+    def score_rungs(self, seen: Context) -> dict[Rung, Floats]:
+        """Score stored lists on every rung, as ``score_lists`` on the first; by rung, one score per item [R]."""
+        return self._tables.score_log(seen, self.state.feature_set, self.catalog.ids)

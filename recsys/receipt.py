@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from recsys.schema import RankRequest
+from recsys.schema import RankRequest, Rung, RungReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,8 @@ class Receipt:
 
     ``state_versions`` says up to where each event log was known, ``item_sequence`` the same of the item log, None where
     items changed meanwhile. ``items_without_text`` are candidates, ``attended_without_text`` items of the history whose
-    text was not read yet. ``variant`` is the group by which the bundle was chosen, "" where it simply served.
+    text was not read yet. ``variant`` is the group by which the bundle was chosen, "" where it simply served. What
+    ``rung`` does without is NaN in the table.
     """
 
     request: RankRequest
@@ -38,6 +39,8 @@ class Receipt:
     attended_without_text: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
     variant: str = ""
+    rung: Rung = Rung.FULL
+    rung_reason: RungReason | None = None
 
 
 def chosen(request_id: str, share: float) -> bool:

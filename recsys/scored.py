@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.receipt import Receipt
-from recsys.schema import RankedItems, Ranking, RankRequest
+from recsys.schema import RankedItems, Ranking, RankRequest, Rung, RungReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Scored:
 
     ``attended_without_text`` are items of the history whose text was not read yet; ``state_versions`` says up to where
     each event log was known, ``item_sequence`` the same of the item log, None where items changed meanwhile;
-    ``seconds`` are by stage.
+    ``seconds`` are by stage. ``rung`` says how it was scored, ``reads`` [N] whose texts it asked for, all if None.
     """
 
     request: RankRequest
@@ -37,6 +37,9 @@ class Scored:
     state_versions: Mapping[str, int] = field(default_factory=dict)
     item_sequence: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    rung: Rung = Rung.FULL
+    rung_reason: RungReason | None = None
+    reads: npt.NDArray[np.bool_] | None = None
 
     def ranking(self) -> Ranking:
         """Put the candidates into their order, best first; equal scores stand in the order of their ids."""
@@ -44,19 +47,22 @@ class Scored:
         unread = np.isnan(self.table[:, 0])
         order = best_first(ids, self.scores)[: self.request.top_k or len(ids)]
         without = int(np.count_nonzero(unread))
+        asked = unread if self.reads is None else unread & self.reads
         return Ranking(
             request_id=self.request.request_id,
             bundle_id=self.bundle_id,
             items=RankedItems(ids, order, self.scores[order], self.probabilities[order]),
             text_coverage=1.0 - without / len(ids) if ids else 1.0,
             unknown_items=tuple(ids[place] for place in np.flatnonzero(rows < 0).tolist()),
-            items_without_text=tuple(ids[place] for place in np.flatnonzero((rows >= 0) & unread).tolist())
+            items_without_text=tuple(ids[place] for place in np.flatnonzero((rows >= 0) & asked).tolist())
             if without
             else (),
             unknown_user=self.unknown_user,
             stage_seconds=self.seconds,
             degraded=self.degraded,
             state_versions=self.state_versions,
+            rung=self.rung,
+            rung_reason=self.rung_reason,
         )
 
     def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:
@@ -74,6 +80,8 @@ class Scored:
             items_without_text=ranking.items_without_text,
             attended_without_text=self.attended_without_text,
             degraded=ranking.degraded,
+            rung=self.rung,
+            rung_reason=self.rung_reason,
         )
 
 
@@ -94,7 +102,7 @@ class Stopwatch:
         self._started = time.perf_counter()
 
     def stop(self, stage: str) -> None:
-        """Book the time since the last stop to a stage."""
+        """Book the time since the last stop to a stage, on top of what it had."""
         now = time.perf_counter()
-        self.seconds[stage] = now - self._started
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._started
         self._started = now

@@ -55,6 +55,11 @@ class Place:
         self._ends = self.entered + left_s
         self.work = work
 
+    @property
+    def left_s(self) -> float:
+        """How many seconds there are until nobody waits for the answer any more."""
+        return self._ends - self._admission.now()
+
     def begin(self) -> None:
         """Leave the queue.
 
@@ -89,6 +94,8 @@ class Admission:
         self.now = now
         self.limit = limit
         self.refusals = refusals or Refusals()
+        # What the cheapest ranking costs of a usual one, 0 to 1.
+        self.least_share: Callable[[], float] = lambda: 1.0
         self._threads = threads
         self._most_waiting = most_waiting
         self._default_s, self._most_s = default_s, most_s
@@ -196,7 +203,7 @@ class Admission:
             reason = Reason.QUEUE
         elif self._waiting_work > share * kept * work and wait_s > share * kept_s:
             reason = Reason.STANDING
-        elif wait_s + cost_s > left_s:
+        elif wait_s + cost_s > left_s and wait_s + cost_s * self.least_share() > left_s:
             reason = Reason.DEADLINE
         elif self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
             reason = Reason.LIMIT

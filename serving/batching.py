@@ -15,10 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from recsys.errors import TooLate
-from recsys.schema import Ranking, RankRequest, Reason
+import structlog
+
+from recsys.errors import TextFault, TooLate
+from recsys.schema import Ranking, RankRequest, Reason, Rung
 from serving.admission import Place
+from serving.ladder import FIRST, WITHOUT_TEXT, Ladder, Step
+from serving.logging import frames_of
 from serving.model import Model, Ranked
+from serving.rung_costs import Load
 
 # How many candidates are ranked in one pass, unless a single request has more: about as many as one of the largest
 # requests, so that nobody waits longer for those beside him than for one of those before him.
@@ -27,6 +32,8 @@ MOST_CANDIDATES = 1_000
 Answer = tuple[Ranking, Mapping[str, tuple[Reason, ...]]]
 # What is done with each ranking before it is answered: receipts, samples.
 Keep = Callable[[RankRequest, Ranked, Ranking], None]
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -40,12 +47,18 @@ class Job:
     answer: asyncio.Future[Answer]
     explain: bool = False
     submitted: float = field(default_factory=time.perf_counter)
+    load: Load = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.load = Load.of(self.request)
 
 
 class Batches:
     """What waits to be ranked, and up to ``threads`` threads of ``executor`` that rank it; for one event loop.
 
-    ``took`` is told of each job's share of the seconds of its batch, and ``batched`` of the number of requests in it.
+    ``took`` is told of each job's share of the seconds of its pass, and ``batched`` of the number of requests in it.
+    Where there is a ``ladder``, it says on which rung each is ranked, and a request at which the text model fails is
+    ranked without.
     """
 
     def __init__(
@@ -55,9 +68,11 @@ class Batches:
         *,
         took: Callable[[Place, float], None],
         batched: Callable[[int], None],
+        ladder: Ladder | None = None,
     ) -> None:
         self._executor, self._threads = executor, threads
         self._took, self._batched = took, batched
+        self._ladder = ladder
         self._queue: deque[Job] = deque()
         # Threads that rank, or are about to look for something to rank; and those of them that rank.
         self._running = self._at_work = 0
@@ -81,6 +96,8 @@ class Batches:
 
     def submit(self, job: Job) -> asyncio.Future[Answer]:
         """Have a request ranked, and return its answer to be; cancelled, it is not begun, or finished for nobody."""
+        if self._ladder is not None:
+            self._ladder.asked(job.load)
         self.unanswered.add(job.answer)
         job.answer.add_done_callback(self.unanswered.discard)
         with self._lock:
@@ -94,18 +111,27 @@ class Batches:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         batch: list[Job] = []
         while batch := self._take(len(batch)):
-            began = time.perf_counter()
-            answers: list[tuple[Job, Answer | Exception]] = []
-            begun = [job for job in batch if _begins(job, answers)]
-            try:
-                answers += self._ranked(begun)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-                # One of them cannot be ranked; the others shall not be harmed by it.
-                answers += (
-                    [(begun[0], error)] if len(begun) == 1 else [each for job in begun for each in self._tried(job)]
-                )
-            self._book(begun, time.perf_counter() - began)
-            loop.call_soon_threadsafe(_deliver, answers)
+            late: list[tuple[Job, Answer | Exception]] = []
+            begun = [job for job in batch if _begins(job, late)]
+            if late:
+                loop.call_soon_threadsafe(_deliver, late)
+            for step, jobs in self._by_step(begun):
+                began = time.perf_counter()
+                answers = self._answers(jobs, step)
+                self._book(jobs, time.perf_counter() - began)
+                loop.call_soon_threadsafe(_deliver, answers)
+
+    def _by_step(self, jobs: Sequence[Job]) -> list[tuple[Step, list[Job]]]:
+        """Part jobs by how they are to be ranked, the lowest rung first: there the time is shortest."""
+        if not jobs or self._ladder is None:
+            return [(FIRST, [*jobs])] if jobs else []
+        asked = [(job.load, job.place.left_s) for job in jobs]
+        parts: dict[Step, list[Job]] = {}
+        steps = self._ladder.steps(asked, waiting=self.waiting)
+        for job, step in zip(jobs, steps, strict=True):
+            parts.setdefault(step, []).append(job)
+        rungs = [*Rung]
+        return sorted(parts.items(), key=lambda part: -rungs.index(part[0].rung))
 
     def _take(self, had: int) -> list[Job]:
         """Take what is ranked together next: of one model, oldest first; none where this thread is to end.
@@ -129,34 +155,41 @@ class Batches:
             self._running -= not batch
         return batch
 
-    def _tried(self, job: Job) -> list[tuple[Job, Answer | Exception]]:
+    def _answers(self, jobs: Sequence[Job], step: Step) -> list[tuple[Job, Answer | Exception]]:
+        """Rank jobs of one model in one pass, or, where one of them cannot be ranked, each by itself."""
         try:
-            return self._ranked([job])
-        except Exception as error:  # noqa: BLE001 - as above
-            return [(job, error)]
+            return self._ranked(jobs, step)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            if len(jobs) > 1:
+                return [each for job in jobs for each in self._answers([job], step)]
+            if isinstance(error, TextFault) and self._ladder is not None and step != WITHOUT_TEXT:
+                frames = frames_of(error.__cause__ or error)
+                _log.error("text model failed", error=str(error), frames=frames, bundle_id=jobs[0].model.bundle_id)
+                return self._answers(jobs, WITHOUT_TEXT)
+            return [(jobs[0], error)]
 
-    def _ranked(self, jobs: Sequence[Job]) -> list[tuple[Job, Answer | Exception]]:
+    def _ranked(self, jobs: Sequence[Job], step: Step) -> list[tuple[Job, Answer | Exception]]:
         """Rank jobs of one model in one pass; adds the stages that only the server sees."""
-        if not jobs:
-            return []
         began = time.perf_counter()
         model = jobs[0].model
         answers: list[tuple[Job, Answer | Exception]] = []
-        for job, ranked in zip(jobs, model.rank_many([job.request for job in jobs]), strict=True):
+        seconds: Mapping[str, float] = {}
+        for job, ranked in zip(jobs, model.rank_many([job.request for job in jobs], *step), strict=True):
             ranking = ranked.ranking()
             job.keep(job.request, ranked, ranking)
-            stages = {"queue": began - job.submitted, **ranking.stage_seconds}
+            seconds = ranking.stage_seconds
+            stages = {"queue": began - job.submitted, **seconds}
             reasons: Mapping[str, tuple[Reason, ...]] = {}
-            if job.explain:
+            if job.explain and step.rung is Rung.FULL:
                 at = time.perf_counter()
                 reasons = model.explain(job.request)
                 stages["explain"] = time.perf_counter() - at
             answers.append((job, (replace(ranking, stage_seconds=stages), reasons)))
+        if self._ladder is not None:
+            self._ladder.took(step.rung, Load.of_all(job.load for job in jobs), seconds)
         return answers
 
     def _book(self, jobs: Sequence[Job], seconds: float) -> None:
-        if not jobs:
-            return
         self._batched(len(jobs))
         work = sum(job.place.work for job in jobs)
         for job in jobs:

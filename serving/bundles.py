@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from recsys.errors import NotReady, UnknownBundle
-from recsys.schema import Ranking, RankRequest
+from recsys.schema import Ranking, RankRequest, Rung
 from serving.loaded import Lease, Loaded
 from serving.model import Model
 from serving.track_record import TrackRecord
@@ -75,9 +75,11 @@ class Bundles:
     def answered(self, lease: Lease, request: RankRequest, ranking: Ranking) -> None:
         """Note an answer, and show it to those who compare."""
         seconds = sum(spent for stage, spent in ranking.stage_seconds.items() if stage not in _NOT_THE_BUNDLES)
-        lease.took(len(request.candidates), seconds)
+        lease.took(ranking, len(request.candidates), seconds)
         if lease.serving:
             self.recent.append(request)
+        # On a lower rung it orders otherwise than it would.
+        if lease.serving and ranking.rung is Rung.FULL:
             for watcher in self.watchers:
                 watcher(request, ranking, seconds)
 

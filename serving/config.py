@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from recsys.errors import ConfigError
 from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
+from serving.ladder_settings import LadderSettings
 from serving.swap_settings import SwapSettings
 
 
@@ -20,7 +21,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class ServerConfig(AccessSettings, SwapSettings):
+class ServerConfig(AccessSettings, SwapSettings, LadderSettings):
     """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="RECSYS_", use_attribute_docstrings=True, frozen=True, extra="forbid")

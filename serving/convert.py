@@ -23,6 +23,8 @@ from recsys.schema import (
     Ranking,
     RankRequest,
     Reason,
+    Rung,
+    RungReason,
 )
 from serving.info import ModelInfo
 from serving.pb import ranking_pb2 as pb
@@ -36,6 +38,20 @@ _LATEST_US = 7_258_118_400_000_000
 _ACTION_OF_CODE = {code: ACTIONS[code] for code in pb.Action.values() if code} | {pb.ACTION_UNSPECIFIED: "click"}
 
 _DEGRADATION = {NO_STATE: pb.DEGRADATION_NO_STATE}
+_RUNG = {
+    Rung.FULL: pb.RUNG_FULL,
+    Rung.BEST_TEXT: pb.RUNG_BEST_TEXT,
+    Rung.CACHED_TEXT: pb.RUNG_CACHED_TEXT,
+    Rung.BEHAVIOUR: pb.RUNG_BEHAVIOUR,
+    Rung.POPULARITY: pb.RUNG_POPULARITY,
+}
+_RUNG_OF_CODE = {code: rung for rung, code in _RUNG.items()}
+_RUNG_REASON = {
+    RungReason.DEADLINE: pb.RUNG_REASON_DEADLINE,
+    RungReason.LOAD: pb.RUNG_REASON_LOAD,
+    RungReason.FAULT: pb.RUNG_REASON_FAULT,
+}
+_RUNG_REASON_OF_CODE = {code: reason for reason, code in _RUNG_REASON.items()}
 
 
 def request_from_wire(message: pb.RankRequest, *, now_us: int) -> RankRequest:
@@ -130,6 +146,8 @@ def ranking_to_wire(
         degraded=[_DEGRADATION[name] for name in ranking.degraded],
         state_versions=ranking.state_versions,
         variant=ranking.variant,
+        rung=_RUNG[ranking.rung],
+        rung_reason=None if ranking.rung_reason is None else _RUNG_REASON[ranking.rung_reason],
     )
     if candidate_ids:
         items = RankedItems.of(ranking.items)
@@ -170,6 +188,8 @@ def ranking_from_wire(message: pb.RankResponse, candidate_ids: Sequence[str] = (
         degraded=tuple(name for name, code in _DEGRADATION.items() if code in message.degraded),
         state_versions=dict(message.state_versions),
         variant=message.variant,
+        rung=_RUNG_OF_CODE.get(message.rung, Rung.FULL),
+        rung_reason=_RUNG_REASON_OF_CODE.get(message.rung_reason),
     )
 
 

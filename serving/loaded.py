@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, TextFault
 from recsys.events import Logged
+from recsys.schema import Ranking, Rung, RungReason
 from serving.model import Model
 from serving.track_record import TrackRecord
 
@@ -83,10 +84,18 @@ class Lease:
         self.variant, self.serving = variant, serving
         self._loaded = loaded
 
-    def took(self, candidates: int, seconds: float) -> None:
-        """Note that the ranking was made, and how long it took to compute."""
+    def took(self, ranking: Ranking, candidates: int, seconds: float) -> None:
+        """Note that a ranking was made, and how long it took to compute.
+
+        One at which the text model failed is a failure; one on a lower rung says nothing about the bundle's pace.
+        """
         for record in (self._loaded.record, self._loaded.recent_record):
-            record.note(candidates, seconds)
+            if ranking.rung_reason is RungReason.FAULT:
+                record.failed += 1
+            elif ranking.rung is Rung.FULL:
+                record.note(candidates, seconds)
+            else:
+                record.answered += 1
 
     def __enter__(self) -> Self:
         self._loaded.begin()
@@ -94,7 +103,8 @@ class Lease:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._loaded.end()
-        # What is refused, expired or cancelled is not the bundle's fault.
-        if error is not None and not isinstance(error, RecsysError | asyncio.CancelledError | TimeoutError):
+        # What is refused, expired or cancelled is not the bundle's fault; that its text model fails, is.
+        not_its_own = isinstance(error, RecsysError | asyncio.CancelledError | TimeoutError)
+        if error is not None and (isinstance(error, TextFault) or not not_its_own):
             self._loaded.record.failed += 1
             self._loaded.recent_record.failed += 1

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from recsys.bundle import Manifest, ManifestDraft
 from recsys.events import Logged
 from recsys.receipt import Receipt
-from recsys.schema import Ranking, RankRequest, Reason
+from recsys.schema import Ranking, RankRequest, Reason, Rung, RungReason
 from serving.info import ModelInfo
 
 
@@ -63,8 +63,16 @@ class Model(Protocol):
         """Order the candidates: every one exactly once, cut to ``top_k``, under the request's id."""
         ...
 
-    def rank_many(self, requests: Sequence[RankRequest]) -> Sequence[Ranked]:
-        """Rank several requests in one pass; none of the answers depends on which requests are in it."""
+    def rank_many(
+        self, requests: Sequence[RankRequest], rung: Rung = Rung.FULL, reason: RungReason | None = None
+    ) -> Sequence[Ranked]:
+        """Rank several requests in one pass; none of the answers depends on which requests are in it.
+
+        They are scored on a ``rung``, and say so, and for which ``reason``.
+
+        Raises:
+            TextFault: the text model failed; there are rungs without one.
+        """
         ...
 
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:

@@ -165,8 +165,8 @@ class _Auditor:
 
     def _compare(self, receipt: Receipt, made: Recomputation) -> None:
         names = made.pipeline.ranker.names
-        table = made.table(receipt.request, (receipt.items_without_text, receipt.attended_without_text))
-        scores = made.pipeline.ranker.predict(receipt.table)
+        table = made.table(receipt.request, (receipt.items_without_text, receipt.attended_without_text), receipt.rung)
+        scores, _ = made.pipeline.score(receipt)
         for place, name in enumerate(names):
             tolerance = TEXT_TOLERANCE if place < len(TEXT_COLUMNS) else 0.0
             self._tell(name, receipt, receipt.table[:, place], table[:, place], tolerance)

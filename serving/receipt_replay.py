@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from recsys.agreement import kendall_tau, top_overlap
 from recsys.errors import ConfigError
-from recsys.explain import reasons
 from recsys.pipeline import RankingPipeline
 from recsys.receipt import Receipt
-from recsys.schema import RankedItem, Ranking, Reason
+from recsys.schema import RankedItem, Ranking, Reason, Rung
 from recsys.scored import best_first
 from serving.data_directory import RECEIPTS
 from serving.receipt_log import ReceiptLog
@@ -80,8 +79,7 @@ def replay_own(receipt: Receipt, bundle: Path) -> Replayed:
     """
     pipeline = RankingPipeline.load(bundle)
     ids = [candidate.item_id for candidate in receipt.request.candidates]
-    scores = pipeline.ranker.predict(receipt.table)
-    probabilities = pipeline.calibration.probability(scores)
+    scores, probabilities = pipeline.score(receipt)
     order = best_first(ids, scores)[: receipt.request.top_k or len(ids)]
     again = tuple(ids[place] for place in order)
     faults = []
@@ -90,7 +88,8 @@ def replay_own(receipt: Receipt, bundle: Path) -> Replayed:
         faults.append(f"{int((apart > 0).sum())} of {len(ids)} scores differ, by {apart.max():.3g} at most")
     if again != receipt.order:
         faults.append(f"the order differs: answered {', '.join(receipt.order)}")
-    told = reasons(pipeline.ranker.names, receipt.table, pipeline.ranker.contributions(receipt.table)) if ids else []
+    # On a lower rung another model may have scored, and callers are given no reasons either.
+    told = pipeline.reasons(receipt.table) if ids and receipt.rung is Rung.FULL else [()] * len(ids)
     return Replayed(
         ranking=Ranking(
             request_id=receipt.request.request_id,
@@ -102,6 +101,8 @@ def replay_own(receipt: Receipt, bundle: Path) -> Replayed:
             text_coverage=receipt.text_coverage,
             items_without_text=receipt.items_without_text,
             degraded=receipt.degraded,
+            rung=receipt.rung,
+            rung_reason=receipt.rung_reason,
             state_versions=receipt.state_versions,
         ),
         reasons=dict(zip(ids, told, strict=True)),
@@ -132,7 +133,8 @@ def replay_other(receipt: Receipt, bundle: Path, data: Path) -> Compared:
         made = Recomputation(bundle, logs)
         try:
             made.begin(Run(bundle_id=bundle.name, snapshot=0, events=receipt.state_versions[logs.name], items=items))
-            scores = made.pipeline.ranker.predict(made.table(receipt.request))
+            table = made.table(receipt.request, rung=receipt.rung)
+            scores, _ = made.pipeline.score(replace(receipt, table=table))
             return _compared(receipt, scores, _titles(receipt, made.pipeline))
         finally:
             made.close()

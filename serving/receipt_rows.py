@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recsys.receipt import Receipt
-from recsys.schema import Candidate, HistoryEntry, ItemText, RankRequest
+from recsys.schema import Candidate, HistoryEntry, ItemText, RankRequest, Rung, RungReason
 
 COLUMNS = (
     "run", "request_id", "time_us", "bundle_id", "log_name", "events", "items", "request", "answer", "figures",
@@ -52,6 +52,8 @@ def row_of(receipt: Receipt, run: int) -> list[Any]:
         "items_without_text": receipt.items_without_text,
         "attended_without_text": receipt.attended_without_text,
         "degraded": receipt.degraded,
+        "rung": receipt.rung,
+        "rung_reason": receipt.rung_reason,
         "state_versions": dict(versions),
         "columns": receipt.table.shape[1],
         "variant": receipt.variant,
@@ -72,6 +74,7 @@ def receipt_of(row: Sequence[Any]) -> tuple[int, Receipt]:
     """
     run, _, time_us, bundle_id, _, _, items, request, answer, figures = row
     asked, told = _request(json.loads(request)), json.loads(answer)
+    reason = told.get("rung_reason")
     rows, columns, raw = len(asked.candidates), int(told["columns"]), zlib.decompress(figures)
     table = np.frombuffer(raw, "<f4", rows * columns).reshape(rows, columns)
     return run, Receipt(
@@ -88,6 +91,8 @@ def receipt_of(row: Sequence[Any]) -> tuple[int, Receipt]:
         attended_without_text=tuple(told["attended_without_text"]),
         degraded=tuple(told["degraded"]),
         variant=told.get("variant", ""),  # receipts of before there were variants do not say
+        rung=Rung(told.get("rung", Rung.FULL)),  # receipts of old have none
+        rung_reason=None if reason is None else RungReason(reason),
     )
 
 

@@ -17,7 +17,7 @@ from recsys.features.event_operations import event_operations
 from recsys.list_text import Unread
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
-from recsys.schema import RankRequest
+from recsys.schema import RankRequest, Rung
 from serving.data_directory import EVENTS, ITEMS
 from serving.event_file import open_for_reading
 from serving.event_replay import replay
@@ -117,14 +117,14 @@ class Recomputation:
             self._items = part[-1].sequence
         self._learn(events)
 
-    def table(self, request: RankRequest, unread: Unread = ((), ())) -> npt.NDArray[np.float32]:
-        """Return the ranker's table [N, C] of a request as of here."""
+    def table(self, request: RankRequest, unread: Unread = ((), ()), rung: Rung = Rung.FULL) -> npt.NDArray[np.float32]:
+        """Return the table [N, C] that a rung would score of a request as of here."""
         while self.pipeline.pending_texts:
             time.sleep(0.001)
         catalog, state = self.pipeline.catalog, self.pipeline.own_state
         lists = Lists.from_requests([request], catalog)
         seen = state.learn_and_look(event_operations(state, catalog, []), lists, np.zeros(1, np.int64))
-        return self.pipeline.table(request, seen, unread)
+        return self.pipeline.table(request, seen, unread, rung)
 
     def close(self) -> None:
         """Stop reading texts."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 import uvloop
+from grpc import aio
 from grpc_health.v1 import health, health_pb2
 
 from recsys.errors import ConfigError
@@ -70,6 +71,7 @@ class RankingServer:
         self.address = ""
         self._config = config
         self._load_model = load_model
+        self._server: aio.Server | None = None
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="rank")
         # Bundles are loaded in a thread of its own, so that no ranking waits for one that is free.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -78,7 +80,12 @@ class RankingServer:
         self._intake = EventIntake(has_log=config.data is not None, counted=self.telemetry.events.recorded)
         self._admission = admission_by(config)
         self._servicer = RankingServicer(
-            self._executor, self._intake, self.telemetry, self._admission, threads=config.threads
+            self._executor,
+            self._intake,
+            self.telemetry,
+            self._admission,
+            threads=config.threads,
+            ladder=config.ladder_of(config.threads, config.most_waiting),
         )
         self._bundles = self._servicer.bundles
         self._reporter = Reporter(self.telemetry, config.registry, self._bundles)
@@ -158,7 +165,8 @@ class RankingServer:
             self._operations.stop()
         grace_s = self._config.grace_s
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
-        await self._server.stop(_FAREWELL_S)
+        if self._server is not None:
+            await self._server.stop(_FAREWELL_S)
         await self._admin.close()
         for executor in (self._executor, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)

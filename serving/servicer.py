@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from structlog.contextvars import bind_contextvars
 
 from recsys.errors import NotReady, TooLate
-from recsys.schema import Ranking, RankRequest
+from recsys.schema import Ranking, RankRequest, Rung
 from serving.access.caller import current
 from serving.admission import Admission, Place
 from serving.batching import Batches, Job
@@ -23,6 +23,7 @@ from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, reque
 from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
 from serving.item_rows import items_from_wire
+from serving.ladder import Ladder
 from serving.live_state import LiveState
 from serving.model import Model, Ranked, describe
 from serving.pb import ranking_pb2 as pb
@@ -54,11 +55,18 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         admission: Admission,
         *,
         threads: int,
+        ladder: Ladder | None = None,
     ) -> None:
         self._admission = admission
         self._batches = Batches(
-            executor, threads, took=admission.took, batched=telemetry.metrics.batch_size.labels("rankings").observe
+            executor,
+            threads,
+            took=admission.took,
+            batched=telemetry.metrics.batch_size.labels("rankings").observe,
+            ladder=ladder,
         )
+        if ladder is not None:
+            admission.least_share = ladder.least_share
         self.bundles = Bundles(lambda: self._batches.spare)
         self._telemetry = telemetry
         self._intake = intake
@@ -230,7 +238,7 @@ def _keep(
     """Leave a receipt or a sample where this request is to have one."""
     if receipts is not None and receipts.wants(request.request_id):
         receipts.offer(replace(ranked.receipt(ranking, now_us=now_us), variant=variant))
-    # Of another bundle the columns are others.
-    ours = sampler is not None and sampler.bundle_id == ranking.bundle_id
+    # Of another bundle the columns are others, and what a lower rung does without has not drifted.
+    ours = sampler is not None and sampler.bundle_id == ranking.bundle_id and ranking.rung is Rung.FULL
     if sampler is not None and ours and sampler.wants(request.request_id):
         sampler.offer(ranked.table)

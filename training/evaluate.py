@@ -13,10 +13,12 @@ from recsys.dataset import Dataset
 from recsys.errors import DatasetError, Fault
 from recsys.lists import Lists
 from recsys.metrics import ListMetrics, click_report, list_metrics
+from recsys.schema import Rung
 from training.baselines import chance, popularity, shown_order
 from training.evaluation import DatasetFacts, Evaluation, SliceFigures, StaleFigures
 from training.log_scorer import LogScorer, ScoresLists
 from training.paired_figures import paired_figures
+from training.rung_figures import RungFigures, rung_figures
 from training.slices import SLICES, Slice, members
 from training.split import TEST_SHARE, split_is_given, test_lists
 from training.staleness import CIRCUMSTANCES, METHODS, Circumstance
@@ -45,7 +47,7 @@ def evaluate(
         cross_encoder: its scores of all items of the test lists, shape [R]; adds the method "cross_encoder".
         seed: of the random baseline and the bootstrap.
         draws: of users, for the intervals.
-        progress: told (lists scored, lists to be scored) now and then; every list is scored once per circumstance.
+        progress: told (lists scored, lists to be scored) now and then; each once per circumstance, once on all rungs.
 
     Raises:
         DatasetError: no test list holds both a click and a non-click.
@@ -54,7 +56,7 @@ def evaluate(
     _require_both_classes(test)
     clicked = test["clicked"].explode(empty_as_null=False).to_numpy()
     lists = Lists.from_impressions(test, pipeline.catalog)
-    scorer = LogScorer(pipeline, dataset, lists, passes=1 + len(CIRCUMSTANCES), progress=progress)
+    scorer = LogScorer(pipeline, dataset, lists, passes=2 + len(CIRCUMSTANCES), progress=progress)
     scores = scorer.scores(lists.ts)
     probability = scores.pop("probability")
     scores |= _baselines(dataset, test, seed) | ({} if cross_encoder is None else {"cross_encoder": cross_encoder})
@@ -77,6 +79,7 @@ def evaluate(
         differences=differences,
         slices=slices,
         stale=stale,
+        rungs=_rungs(scorer, clicked, users, draws=draws, seed=seed),
         calibration=click_report(probability, clicked),
         tie_rates={method: found.tie_rate for method, found in judged.items()},
         dataset=_facts(dataset.impressions, train, test, pipeline.catalog),
@@ -121,6 +124,14 @@ def _stale(
     methods, differences = paired_figures(judged, users, draws=draws, seed=seed)
     difference = differences[" - ".join(METHODS)]
     return StaleFigures(title=given.title, says=given.says, methods=methods, difference=difference)
+
+
+def _rungs(
+    scorer: LogScorer, clicked: npt.NDArray[np.bool_], users: npt.NDArray[np.int64], *, draws: int, seed: int
+) -> dict[Rung, RungFigures]:
+    scores = scorer.rungs(scorer.lists.ts)
+    judged = {rung: list_metrics(values, clicked, scorer.lists.offsets) for rung, values in scores.items()}
+    return rung_figures(judged, users, draws=draws, seed=seed)
 
 
 def _slice(

@@ -9,8 +9,10 @@ from typing import Any
 from rich.console import RenderableType
 
 from recsys.metrics import ClickReport
+from recsys.schema import Rung
 from training import evaluation_tables
 from training.bootstrap import Figure
+from training.rung_figures import RungFigures
 from training.staleness import TOLERANCE
 
 # Method -> metric -> figure.
@@ -71,7 +73,8 @@ class Evaluation:
     """Means over ``lists`` test lists of ``users`` users, with 95 % bootstrap intervals over users.
 
     ``differences`` are paired: "full - popularity" is the mean, over lists, of how far the one is above the other.
-    ``stale`` holds the stale-counter test by circumstance (``training.staleness``).
+    ``stale`` holds the stale-counter test by circumstance (``training.staleness``), ``rungs`` what each rung of service
+    is worth.
     ``tie_rates`` say which share of the items shares its score with another one of its list, per method.
     """
 
@@ -82,6 +85,7 @@ class Evaluation:
     differences: Figures
     slices: Mapping[str, SliceFigures]
     stale: Mapping[str, StaleFigures]
+    rungs: Mapping[Rung, RungFigures]
     calibration: ClickReport
     tie_rates: Mapping[str, float]
     dataset: DatasetFacts
@@ -116,6 +120,7 @@ class Evaluation:
                 },
                 "passed": self.stale_passed,
             },
+            "rungs": {rung.value: part.to_json() for rung, part in self.rungs.items()},
             "calibration": self.calibration.to_json(),
             "tie_rates": dict(self.tie_rates),
             "unknown_items": self.dataset.unknown_items,

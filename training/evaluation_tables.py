@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.metrics import METRICS
+from recsys.schema import Rung
 from training.bootstrap import Figure
 from training.staleness import TOLERANCE
 
@@ -31,12 +32,13 @@ SLICE_METRIC = "auc"
 
 
 def tables(evaluation: Evaluation) -> tuple[RenderableType, ...]:
-    """Return the methods, best first; what the full stack gains; the slices; the stale-counter test; calibration."""
+    """Return the methods, best first; what the full stack gains; the slices; stale counters; rungs; calibration."""
     return (
         _methods(evaluation),
         _differences(evaluation),
         _slices(evaluation),
         _stale(evaluation),
+        _rungs(evaluation),
         _calibration(evaluation),
     )
 
@@ -132,6 +134,21 @@ def _stale(evaluation: Evaluation) -> Table:
         for method, row in part.methods.items():
             table.add_row(LABELS[method], *(_cell(row[name]) for name in METRICS))
         table.add_row("difference", *(_cell(part.difference[name], sign=True) for name in METRICS))
+    return table
+
+
+def _rungs(evaluation: Evaluation) -> Table:
+    table = _new(
+        "Rungs of service", "and how far each is above the first, paired over lists; coloured where that is sure"
+    )
+    table.add_column("rung", no_wrap=True)
+    for name in METRICS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for rung, part in evaluation.rungs.items():
+        table.add_row(Text(rung.replace("_", " "), style="bold"), *(_cell(part.figures[name]) for name in METRICS))
+        if rung is not Rung.FULL:
+            cells = [_cell(part.above_full[name], style=_colour(part.above_full[name]), sign=True) for name in METRICS]
+            table.add_row("  above full", *cells)
     return table
 
 

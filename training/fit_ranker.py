@@ -31,11 +31,12 @@ class TextScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedRanker:
-    """Both rankers as LightGBM text, the calibration of the full one, and what was measured on the newest lists."""
+    """Both rankers as LightGBM text, their calibrations, and what was measured on the newest lists."""
 
     model_text: str
     behaviour_model_text: str
     calibration: Calibration
+    behaviour_calibration: Calibration
     report: dict[str, Any]
 
 
@@ -81,17 +82,19 @@ def fit_ranker(
     bare = slice(len(TEXT_COLUMNS), None)
     alone = grow(learned[:, bare], whole[:, bare], names[bare], data, config)
     judged = data.rows(data.newest)
-    calibration = fit_calibration(full.scores[judged], clicked[judged], weight[lists.list_of_row][judged])
+    weights = weight[lists.list_of_row][judged]
     return FittedRanker(
         model_text=full.text,
         behaviour_model_text=alone.text,
-        calibration=calibration,
+        calibration=fit_calibration(full.scores[judged], clicked[judged], weights),
+        behaviour_calibration=fit_calibration(alone.scores[judged], clicked[judged], weights),
         report={
             "lists": {"all": len(lists), "ordered": int(data.ordered.sum()), "judging": int(data.newest.sum())},
             "trees": {"full": full.trees, "behaviour_only": alone.trees},
             "full": _measured(full.scores, data),
             "behaviour_only": _measured(alone.scores, data),
             "calibration": _reliability(full.scores, data),
+            "behaviour_calibration": _reliability(alone.scores, data),
         },
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,10 @@ from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.features import Context, FeatureState, replay
 from recsys.lists import Lists
+from recsys.schema import Rung
 
 Floats = npt.NDArray[np.float64]
+Name = TypeVar("Name")
 
 
 class ScoresLists(Protocol):
@@ -29,6 +31,9 @@ class ScoresLists(Protocol):
 
     def score_lists(self, seen: Context) -> Mapping[str, Floats]:
         """Score all items, each array of shape [R]: full, text_only, behaviour_only, and probability of a click."""
+
+    def score_rungs(self, seen: Context) -> Mapping[Rung, Floats]:
+        """Score all items on every rung of service, each array of shape [R]."""
 
 
 class LogScorer:
@@ -50,14 +55,23 @@ class LogScorer:
 
     def scores(self, known_until: npt.NDArray[np.int64]) -> dict[str, Floats]:
         """Score each list by what happened before its ``known_until`` (UTC µs) [L]; by method, shape [R]."""
-        found: dict[str, Floats] = {}
+        return self._scored(known_until, self._pipeline.score_lists)
+
+    def rungs(self, known_until: npt.NDArray[np.int64]) -> dict[Rung, Floats]:
+        """As ``scores``, by rung of service."""
+        return self._scored(known_until, self._pipeline.score_rungs)
+
+    def _scored(
+        self, known_until: npt.NDArray[np.int64], score: Callable[[Context], Mapping[Name, Floats]]
+    ) -> dict[Name, Floats]:
+        found: dict[Name, Floats] = {}
         end = self._done + len(self.lists)
         state = FeatureState(self._pipeline.catalog)
         for answered in replay(state, self._dataset.impressions, self._dataset.events, self.lists, known_until):
             if answered.numbers.size:
                 rows = self.lists.rows_of(answered.numbers)
-                for method, values in self._pipeline.score_lists(answered.context).items():
-                    found.setdefault(method, np.empty(self.lists.item_rows.size))[rows] = values
+                for name, values in score(answered.context).items():
+                    found.setdefault(name, np.empty(self.lists.item_rows.size))[rows] = values
                 self._tell(answered.numbers.size)
             if self._done == end:  # what came later need not be learned
                 break

@@ -145,6 +145,7 @@ def _files(
         "ranker.txt": fitted.model_text.encode(),
         "ranker_behaviour.txt": fitted.behaviour_model_text.encode(),
         "calibration.json": fitted.calibration.to_json(),
+        "behaviour_calibration.json": fitted.behaviour_calibration.to_json(),
         "item_calibration.json": item_calibration.to_json(),
         "items.parquet": _parquet(dataset.items),
         "state.safetensors": state.to_bytes(),

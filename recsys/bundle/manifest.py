@@ -28,7 +28,7 @@ REQUIRED_FILES = (
     "vectors.safetensors",
     "state.safetensors",
 )
-OPTIONAL_FILES = ("item_encoder.int8.onnx", "item_encoder.fp16.onnx")
+OPTIONAL_FILES = ("item_encoder.int8.onnx", "item_encoder.fp16.onnx", "behaviour_calibration.json")
 BUNDLE_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")
 
 _LIBRARIES = ("lightgbm", "numpy", "onnxruntime-gpu", "onnxruntime", "polars", "tokenizers", "torch", "transformers")

@@ -24,6 +24,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
     threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
     grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
+    ladder: Annotated[
+        bool | None, typer.Option(help="Answer with less where there is no time for all of it  [default: ladder]")
+    ] = None,
     store: Annotated[
         str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did  [default: none]")
     ] = None,
@@ -48,7 +51,7 @@ def serve(
 
     given = {
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
-        "threads": threads, "grace_s": grace, "store": store, "reflection": reflection,
+        "threads": threads, "grace_s": grace, "ladder": ladder, "store": store, "reflection": reflection,
         "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
         "metrics_port": metrics_port, "admin_port": admin_port,
     }  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.schema.columns import Columns
+from recsys.schema.rungs import Rung, RungReason
 
 # What the text model says of one candidate, in the order of the click head's output columns.
 TEXT_OUTPUTS = ("text_logit", "item_logit", "match_logit", "max_similarity", "mean_similarity")
@@ -106,6 +107,8 @@ class Ranking:
     ``degraded`` names what the answer had to do without (``NO_STATE``, ``CLIENT_FALLBACK``); ``state_versions`` says up
     to where it knows each event log, by the log's name. A client's fallback has an empty ``bundle_id``. ``variant`` is
     the group of users, or the pinned name, by which the bundle was chosen; empty where it simply serves.
+    ``rung`` says how it was scored, and ``rung_reason`` why not on the first one; None on the first, and where a client
+    is told a reason that it does not know.
     """
 
     request_id: str
@@ -119,6 +122,8 @@ class Ranking:
     degraded: tuple[str, ...] = ()
     state_versions: Mapping[str, int] = field(default_factory=dict)
     variant: str = ""
+    rung: Rung = Rung.FULL
+    rung_reason: RungReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

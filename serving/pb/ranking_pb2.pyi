@@ -18,6 +18,22 @@ class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_HIDE: _ClassVar[Action]
     ACTION_OTHER: _ClassVar[Action]
 
+class Rung(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUNG_UNSPECIFIED: _ClassVar[Rung]
+    RUNG_FULL: _ClassVar[Rung]
+    RUNG_BEST_TEXT: _ClassVar[Rung]
+    RUNG_CACHED_TEXT: _ClassVar[Rung]
+    RUNG_BEHAVIOUR: _ClassVar[Rung]
+    RUNG_POPULARITY: _ClassVar[Rung]
+
+class RungReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUNG_REASON_UNSPECIFIED: _ClassVar[RungReason]
+    RUNG_REASON_DEADLINE: _ClassVar[RungReason]
+    RUNG_REASON_LOAD: _ClassVar[RungReason]
+    RUNG_REASON_FAULT: _ClassVar[RungReason]
+
 class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DEGRADATION_UNSPECIFIED: _ClassVar[Degradation]
@@ -53,6 +69,16 @@ ACTION_PURCHASE: Action
 ACTION_DWELL: Action
 ACTION_HIDE: Action
 ACTION_OTHER: Action
+RUNG_UNSPECIFIED: Rung
+RUNG_FULL: Rung
+RUNG_BEST_TEXT: Rung
+RUNG_CACHED_TEXT: Rung
+RUNG_BEHAVIOUR: Rung
+RUNG_POPULARITY: Rung
+RUNG_REASON_UNSPECIFIED: RungReason
+RUNG_REASON_DEADLINE: RungReason
+RUNG_REASON_LOAD: RungReason
+RUNG_REASON_FAULT: RungReason
 DEGRADATION_UNSPECIFIED: Degradation
 DEGRADATION_NO_STATE: Degradation
 REJECTION_REASON_UNSPECIFIED: RejectionReason
@@ -155,7 +181,7 @@ class RankedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., click_probability: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions", "columns", "variant")
+    __slots__ = ("request_id", "bundle_id", "items", "text_coverage", "unknown_items", "unknown_user", "stage_seconds", "items_without_text", "degraded", "state_versions", "columns", "rung", "rung_reason", "variant")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +207,8 @@ class RankResponse(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     STATE_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
+    RUNG_REASON_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     bundle_id: str
@@ -193,8 +221,10 @@ class RankResponse(_message.Message):
     degraded: _containers.RepeatedScalarFieldContainer[Degradation]
     state_versions: _containers.ScalarMap[str, int]
     columns: RankedColumns
+    rung: Rung
+    rung_reason: RungReason
     variant: str
-    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., columns: _Optional[_Union[RankedColumns, _Mapping]] = ..., variant: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., bundle_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., text_coverage: _Optional[float] = ..., unknown_items: _Optional[_Iterable[str]] = ..., unknown_user: bool = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., items_without_text: _Optional[_Iterable[str]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, str]]] = ..., state_versions: _Optional[_Mapping[str, int]] = ..., columns: _Optional[_Union[RankedColumns, _Mapping]] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[_Union[RungReason, str]] = ..., variant: _Optional[str] = ...) -> None: ...
 
 class RankedColumns(_message.Message):
     __slots__ = ("places", "scores", "click_probabilities")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
-from recsys.schema import Ranking
+from recsys.schema import Ranking, Rung
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.slow import SlowLog
 from serving.telemetry.tracing import Tracing
 
-FULL = "full"
 # What is not spent in a stage: translating both ways, and waiting for the event loop.
 WIRE = "wire"
 
@@ -22,7 +21,7 @@ class Answers:
         self._slow = slow
         self._tracing = tracing
         self._stages: dict[str, Histogram] = {}
-        self._rungs: dict[tuple[str, ...], tuple[Histogram, tuple[Counter, ...]]] = {}
+        self._rungs = {rung: metrics.rank_seconds.labels(rung) for rung in Rung}
 
     def ranked(self, ranking: Ranking, *, candidates: int, seconds: float) -> None:
         """Observe an answer to so many candidates; ``seconds`` are those of the whole call."""
@@ -30,10 +29,8 @@ class Answers:
         stages[WIRE] = max(0.0, seconds - sum(stages.values()))
         for stage, spent in stages.items():
             (self._stages.get(stage) or self._stage(stage)).observe(spent)
-        in_rung, degraded = self._rungs.get(ranking.degraded) or self._rung(ranking.degraded)
-        in_rung.observe(seconds)
-        for each in degraded:
-            each.inc()
+        self._rungs[ranking.rung].observe(seconds)
+        self._did_without(ranking)
         metrics.candidates.observe(candidates)
         metrics.text_coverage.observe(ranking.text_coverage)
         if ranking.unknown_items:
@@ -53,11 +50,12 @@ class Answers:
         if self._tracing is not None:
             self._tracing.stages(ranking, stages, candidates=candidates)
 
+    def _did_without(self, ranking: Ranking) -> None:
+        if ranking.rung_reason is not None:
+            self._metrics.steps_down.labels(ranking.rung, ranking.rung_reason).inc()
+        for reason in ranking.degraded:
+            self._metrics.degraded.labels(reason).inc()
+
     def _stage(self, stage: str) -> Histogram:
         self._stages[stage] = self._metrics.stage_seconds.labels(stage)
         return self._stages[stage]
-
-    def _rung(self, reasons: tuple[str, ...]) -> tuple[Histogram, tuple[Counter, ...]]:
-        rung = self._metrics.rank_seconds.labels("+".join(reasons) or FULL)
-        self._rungs[reasons] = rung, tuple(self._metrics.degraded.labels(reason) for reason in reasons)
-        return self._rungs[reasons]

@@ -36,9 +36,8 @@ class Metrics:
         self.calls = counter("calls", "Calls answered, by method and gRPC code.", "method", "code")
         self.call_seconds = histogram("call_seconds", "From a call's bytes to its answer.", SECONDS, "method")
         self.stage_seconds = histogram("stage_seconds", "Where the time of a ranking went.", SECONDS, "stage")
-        self.rank_seconds = histogram(
-            "rank_seconds", "Rankings, by what they had to do without: full, or the reasons.", SECONDS, "rung"
-        )
+        self.rank_seconds = histogram("rank_seconds", "Rankings, by the rung that they were made on.", SECONDS, "rung")
+        self.steps_down = counter("steps_down", "Rankings made on a lower rung, by rung and reason.", "rung", "reason")
 
         self.candidates = histogram("candidates", "Candidates of a request.", _SIZES)
         self.text_coverage = histogram("text_coverage_ratio", "Share of a request's candidates with a text.", _SHARES)

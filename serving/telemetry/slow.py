@@ -45,6 +45,7 @@ class SlowLog:
             candidates=candidates,
             ms=round(seconds * 1e3, 1),
             stages_ms={stage: round(spent * 1e3, 1) for stage, spent in stages.items()},
+            rung=ranking.rung,
             degraded=list(ranking.degraded),
             left_out=left_out,
         )

@@ -2,7 +2,8 @@
 
 An item's score is the length of its id. The texts of items that are called "unread" are never read. The request's
 surface says what else happens: "slow" computes for as many seconds as the query says, "held" computes until it is
-released, "broken" raises an error that quotes the user. Ids that begin with "new" are unknown until they are added.
+released, "broken" raises an error that quotes the user, and at "mute" the text model fails. Ids that begin with "new"
+are unknown until they are added.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +24,10 @@ import structlog
 from recsys.bundle import REQUIRED_FILES, FileEntry, GoldenRequest, Manifest, TextModel, TextVariant, TrainingWindow
 from recsys.catalog import Catalog
 from recsys.dataset.columns import ITEMS
+from recsys.errors import TextFault
 from recsys.events import Logged
 from recsys.receipt import Receipt
-from recsys.schema import Candidate, RankedItem, Ranking, RankRequest, Reason
+from recsys.schema import Candidate, RankedItem, Ranking, RankRequest, Reason, Rung, RungReason
 
 GOLDEN = GoldenRequest(
     request=RankRequest(
@@ -136,9 +139,15 @@ class LengthModel:
             stage_seconds={"trees": 0.25},
         )
 
-    def rank_many(self, requests: Sequence[RankRequest]) -> list[RankedByLength]:
+    def rank_many(
+        self, requests: Sequence[RankRequest], rung: Rung = Rung.FULL, reason: RungReason | None = None
+    ) -> list[RankedByLength]:
         self.batches.append(len(requests))
-        return [RankedByLength(request, self.rank(request)) for request in requests]
+        if rung is Rung.FULL and any(request.surface == "mute" for request in requests):
+            raise TextFault("the text model has nothing to say")
+        return [
+            RankedByLength(request, replace(self.rank(request), rung=rung, rung_reason=reason)) for request in requests
+        ]
 
     def learn(self, told: Sequence[Logged]) -> None:
         self.learned += told

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from recsys.errors import TooLate
-from recsys.schema import Candidates, RankRequest
+from recsys.errors import TextFault, TooLate
+from recsys.schema import Candidates, RankRequest, Rung, RungReason
 from serving.admission import Admission, Place
 from serving.batching import Batches, Job
+from serving.ladder import Ladder, Rules, Step
+from serving.rung_costs import Load
 
 
 def request(name: str, *, surface: str = "", candidates: int = 2) -> RankRequest:
@@ -21,7 +23,9 @@ def request(name: str, *, surface: str = "", candidates: int = 2) -> RankRequest
     return RankRequest(user_id=name, request_id=name, candidates=Candidates(ids), ts=1, surface=surface)
 
 
-def run(check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, threads: int = 1) -> tuple[list[int], Any]:
+def run(
+    check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, threads: int = 1, ladder: Ladder | None = None
+) -> tuple[list[int], Any]:
     """Have ``check`` submit jobs; returns the sizes of the batches, and what each place was told to have taken."""
     sizes: list[int] = []
     took: list[tuple[Place, float]] = []
@@ -29,7 +33,11 @@ def run(check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, thre
     async def whole() -> None:
         with ThreadPoolExecutor(threads) as executor:
             batches = Batches(
-                executor, threads, took=lambda place, seconds: took.append((place, seconds)), batched=sizes.append
+                executor,
+                threads,
+                took=lambda place, seconds: took.append((place, seconds)),
+                batched=sizes.append,
+                ladder=ladder,
             )
             admission = Admission(threads=threads, most_waiting=1_000, default_s=60, most_s=60)
 
@@ -162,13 +170,61 @@ def test_one_that_cannot_be_ranked_does_not_harm_those_beside_it(model: Any) -> 
     run(check)
 
 
+class Known(Ladder):
+    """A ladder that gives who has less than ten seconds the behaviour rung."""
+
+    def __init__(self) -> None:
+        super().__init__(Rules(margin=2, down=0.8, down_s=1, up=0.6, up_s=10), threads=1, most_waiting=64)
+
+    def steps(self, asked: Sequence[tuple[Load, float]], *, waiting: int) -> list[Step]:  # noqa: ARG002
+        return [Step(Rung.BEHAVIOUR, RungReason.DEADLINE) if left_s < 10 else Step(Rung.FULL) for _, left_s in asked]
+
+
+def test_each_rung_is_a_pass_of_its_own_and_the_lowest_comes_first(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        waiting = [
+            batches.submit(job(model, request(name), left_s=left_s))
+            for name, left_s in (("a", 60), ("b", 9), ("c", 60), ("d", 9))
+        ]
+        model.release.set()
+        answers = await asyncio.gather(first, *waiting)
+        assert [ranking.rung for ranking, _ in answers] == [
+            Rung.FULL, Rung.FULL, Rung.BEHAVIOUR, Rung.FULL, Rung.BEHAVIOUR,
+        ]  # fmt: skip
+
+    assert run(check, ladder=Known())[0] == [1, 2, 2]
+    assert names(model) == ["held", "b", "d", "a", "c"]
+
+
+def test_the_one_at_which_the_text_model_fails_is_ranked_without_and_the_others_with(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        first = await held(batches, job, model)
+        waiting = [batches.submit(job(model, request(name, surface=name))) for name in ("good", "mute", "other")]
+        model.release.set()
+        _, *answers = await asyncio.gather(first, *waiting)
+        assert [(ranking.rung, ranking.rung_reason) for ranking, _ in answers] == [
+            (Rung.FULL, None), (Rung.BEHAVIOUR, RungReason.FAULT), (Rung.FULL, None),
+        ]  # fmt: skip
+
+    run(check, ladder=Known())
+
+
+def test_without_a_ladder_a_text_model_that_fails_is_no_answer(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        with pytest.raises(TextFault):
+            await batches.submit(job(model, request("mute", surface="mute")))
+
+    run(check)
+
+
 def test_two_free_threads_share_what_comes(model: Any) -> None:
     """The control of batching: where nothing waits, nobody is kept from a thread to fill a pass."""
     met = threading.Barrier(2, timeout=10)
 
-    def rank_many(requests: Sequence[RankRequest]) -> Any:
+    def rank_many(requests: Sequence[RankRequest], *step: Any) -> Any:
         met.wait()  # both at the same time, or never
-        return type(model).rank_many(model, requests)
+        return type(model).rank_many(model, requests, *step)
 
     model.rank_many = rank_many
 

@@ -21,6 +21,8 @@ from recsys.schema import (
     Ranking,
     RankRequest,
     Reason,
+    Rung,
+    RungReason,
 )
 from serving.convert import (
     ranking_from_wire,
@@ -191,6 +193,19 @@ def test_an_answer_survives_the_wire() -> None:
     )
 
     assert ranking_from_wire(ranking_to_wire(ranking, {}, per_item=0)) == ranking
+
+
+@pytest.mark.parametrize("rung", list(Rung))
+@pytest.mark.parametrize("reason", [None, *RungReason])
+def test_the_rung_and_its_reason_survive_the_wire(rung: Rung, reason: RungReason | None) -> None:
+    ranking = Ranking(request_id="r", bundle_id="b", items=(), text_coverage=1.0, rung=rung, rung_reason=reason)
+
+    assert ranking_from_wire(ranking_to_wire(ranking, {}, per_item=0)) == ranking
+
+
+def test_an_answer_of_before_there_were_rungs_is_a_full_one_and_rungs_of_tomorrow_are_no_error() -> None:
+    assert ranking_from_wire(pb.RankResponse()).rung is Rung.FULL
+    assert ranking_from_wire(pb.RankResponse(rung=99, rung_reason=99)).rung_reason is None  # type: ignore[arg-type]
 
 
 def test_an_answer_in_columns_names_places_and_no_ids() -> None:

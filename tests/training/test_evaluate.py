@@ -17,6 +17,7 @@ from recsys.catalog import Catalog
 from recsys.dataset import Dataset
 from recsys.errors import DatasetError
 from recsys.features import Context
+from recsys.schema import Rung
 from training.evaluate import evaluate
 from training.evaluation import Evaluation
 
@@ -86,6 +87,11 @@ class KnowsTheShop:
             "behaviour_only": np.zeros(len(truth)),
             "probability": np.clip(truth, 0, None) / 40,
         }
+
+    def score_rungs(self, seen: Context) -> Mapping[Rung, npt.NDArray[np.float64]]:
+        truth = seen.lists.item_rows.astype(np.float64)
+        steps = (1, 1, 2, 8, 100)  # the lower the rung, the less is told apart
+        return {rung: truth // step for rung, step in zip(Rung, steps, strict=True)}
 
 
 class LeansOnCounters(KnowsTheShop):
@@ -180,7 +186,7 @@ def test_scoring_in_small_parts_gives_the_same_figures_and_tells_progress(
     again = evaluate(KnowsTheShop(dataset.items), dataset, draws=200, progress=lambda done, of: told.append((done, of)))
 
     assert again.to_json() == found.to_json()
-    assert told[-1] == (90, 90)
+    assert told[-1] == (120, 120)
     assert told == sorted(set(told))
     assert len(told) > 12
 
@@ -269,6 +275,19 @@ def test_a_stack_that_stands_on_counters_alone_passes_while_they_are_stale_and_f
     assert all(set(written["gone"][name]) == METRICS for name in written["gone"])
 
 
+def test_every_rung_of_service_is_measured_and_what_a_step_down_costs(found: Evaluation) -> None:
+    rungs = json.loads(json.dumps(found.to_json(), allow_nan=False))["rungs"]
+    auc = [figures["auc"]["value"] for figures in rungs.values()]
+
+    assert list(rungs) == ["full", "best_text", "cached_text", "behaviour", "popularity"]
+    assert all(set(figures) == METRICS | {"says", "above_full"} for figures in rungs.values())
+    assert auc[0] == auc[1] == found.methods["full"]["auc"].value
+    assert auc == sorted(auc, reverse=True)
+    assert auc[-1] == 0.5
+    assert rungs["full"]["above_full"]["auc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert rungs["popularity"]["above_full"]["ndcg@10"]["high"] < 0
+
+
 def test_without_lists_that_know_better_the_stale_counter_test_passes(found: Evaluation) -> None:
     assert found.stale_passed
     assert found.to_json()["stale"]["passed"] is True
@@ -283,6 +302,7 @@ def test_the_tables_fit_a_terminal_of_80_columns_and_name_every_method(found: Ev
     assert "…" not in text
     for words in (
         "Stale-counter test: passed",
+        "Rungs of service",
         "full stack",
         "behaviour only",
         "popularity",

@@ -15,6 +15,7 @@ from recsys.dataset import Dataset, read_dataset
 from recsys.features import Context, FeatureSet, FeatureState, assemble, features_and_histories
 from recsys.lists import Lists
 from recsys.ranker import Ranker
+from recsys.schema import Rung
 from training.evaluate import evaluate
 from training.evaluation import Evaluation
 from training.fit_ranker import TextScores, fit_ranker
@@ -128,6 +129,9 @@ class Stack:
             "behaviour_only": nothing,
             "probability": nothing,
         }
+
+    def score_rungs(self, seen: Context) -> Mapping[Rung, npt.NDArray[np.float64]]:
+        return dict.fromkeys(Rung, np.zeros(len(seen.rows)))
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from recsys.metrics import METRICS, click_report
+from recsys.schema import Rung
 from training.bootstrap import Figure
 from training.evaluation import DatasetFacts, Evaluation, SliceFigures, StaleFigures
 from training.report import RankingExample, write_report
+from training.rung_figures import RungFigures
 
 AUC = {
     "full": 0.81,
@@ -63,6 +65,10 @@ def evaluation(gain: float = 0.09, left: float = 0.01) -> Evaluation:
                 methods={"full": figures(AUC["text_only"] + left), "text_only": methods["text_only"]},
                 difference=figures(left),
             ),
+        },
+        rungs={
+            Rung.FULL: RungFigures(says="everything", figures=figures(0.81), above_full=figures(0.0)),
+            Rung.BEHAVIOUR: RungFigures(says="no text", figures=figures(0.72), above_full=figures(-0.09)),
         },
         calibration=click_report(probability, rng.random(500) < probability),
         tie_rates=dict.fromkeys(methods, 0.0),

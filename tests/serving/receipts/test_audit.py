@@ -15,11 +15,14 @@ import pytest
 
 from recsys.events import Interaction, Logged
 from recsys.pipeline import RankingPipeline
-from recsys.schema import Ranking, RankRequest
+from recsys.schema import Ranking, RankRequest, Rung, RungReason
 from recsys.scored import Scored
 from serving.receipt_log import ReceiptLog
+from serving.receipt_replay import find_receipts, replay_own
 from serving.receipt_rows import Run
+from serving.recomputation import Recomputation
 
+RUNGS = list(Rung)
 HOUR_US, MINUTE_US = 3_600_000_000, 60_000_000
 
 
@@ -115,16 +118,53 @@ def test_receipts_of_a_bundle_that_is_gone_are_left_out_and_counted(
     assert found.left_out == {"of bundle 20200101T000000Z-00000000, which the registry does not have": 3}
 
 
+class OnEveryRung(RankingPipeline):
+    """Answers each request on the next rung."""
+
+    turn = 0
+
+    def rank(self, request: RankRequest) -> Ranking:
+        return super().rank_many([request])[0].ranking()  # as it is warmed up with
+
+    def rank_many(self, requests: Sequence[RankRequest], *_: Any) -> list[Scored]:
+        type(self).turn += 1
+        return super().rank_many(requests, RUNGS[self.turn % len(RUNGS)], RungReason.LOAD)
+
+
+def test_what_was_answered_on_a_lower_rung_is_audited_and_replayed_on_that_rung(
+    serve: Any, traffic: Any, audited: Any, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(OnEveryRung) as client:
+        traffic(client, seed=1).run(20, items=True)
+    found = audited()
+    receipts = [find_receipts(tmp_path / "live", f"request-1-{n}")[0].receipt for n in range(1, 21)]
+
+    assert {(receipt.rung, receipt.rung_reason) for receipt in receipts} == {(rung, RungReason.LOAD) for rung in RUNGS}
+    assert found.passed
+    assert found.receipts > 10
+    for receipt in receipts[-5:]:
+        replayed = replay_own(receipt, tiny_bundle)
+        assert replayed.faults == ()
+        assert replayed.ranking.rung is receipt.rung
+        assert any(replayed.reasons.values()) == (receipt.rung is Rung.FULL)
+
+    # The control: looked into as if each had been a full ranking, they are not what they should be.
+    table = Recomputation.table
+    monkeypatch.setattr(Recomputation, "table", lambda self, request, unread, _: table(self, request, unread))
+    assert "text_logit" in names(audited())
+
+
 class OffClock(RankingPipeline):
     """Looks the past up at a moment that is minutes from the one that the request names."""
 
     def rank(self, request: RankRequest) -> Ranking:
         return super().rank_many([request])[0].ranking()  # as it is warmed up with
 
-    def rank_many(self, requests: Sequence[RankRequest]) -> list[Scored]:
+    def rank_many(self, requests: Sequence[RankRequest], *step: Any) -> list[Scored]:
         later = [replace(request, ts=request.ts + 7 * MINUTE_US) for request in requests]
         return [
-            replace(scored, request=request) for scored, request in zip(super().rank_many(later), requests, strict=True)
+            replace(scored, request=request)
+            for scored, request in zip(super().rank_many(later, *step), requests, strict=True)
         ]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from recsys.errors import SwapRefused
+from recsys.errors import SwapRefused, TextFault
 from recsys.pipeline import RankingPipeline
 from recsys.registry import resolve
-from recsys.schema import RankRequest
+from recsys.schema import RankRequest, Rung
 from recsys.scored import Scored
 from serving.client import ServiceError
 
@@ -23,8 +23,8 @@ def faulty(bundle_id: str, fault: Callable[[Scored], Scored]) -> Callable[[Path]
     """Load bundles, and plant a fault into the answers of one, other than those to its golden requests."""
 
     class Faulty(RankingPipeline):
-        def rank_many(self, requests: Sequence[RankRequest]) -> Any:
-            scored = super().rank_many(requests)
+        def rank_many(self, requests: Sequence[RankRequest], *step: Any) -> Any:
+            scored = super().rank_many(requests, *step)
             return [fault(each) if each.request.request_id.startswith("r-") else each for each in scored]
 
     def load(path: Path) -> RankingPipeline:
@@ -37,6 +37,12 @@ def faulty(bundle_id: str, fault: Callable[[Scored], Scored]) -> Callable[[Path]
 def fails(scored: Scored) -> Scored:
     if int(scored.request.request_id.removeprefix("r-")) % 5 == 0:
         raise KeyError("a fault of this bundle alone")
+    return scored
+
+
+def is_mute(scored: Scored) -> Scored:
+    if scored.rung is Rung.FULL and int(scored.request.request_id.removeprefix("r-")) % 5 == 0:
+        raise TextFault("the text model fails")  # and the request is answered without it
     return scored
 
 
@@ -55,7 +61,14 @@ def ask(served: Any, asked: Any, count: int, first: int = 1) -> list[str]:
     return by
 
 
-@pytest.mark.parametrize(("fault", "says"), [(fails, "failed by the server's fault"), (dawdles, "times as long")])
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (fails, "failed by the server's fault"),
+        (is_mute, "failed by the server's fault"),
+        (dawdles, "times as long"),
+    ],
+)
 def test_a_bundle_that_fails_or_dawdles_is_taken_back(
     shop: Any, serve: Any, asked: Any, eventually: Any, fault: Any, says: str
 ) -> None:

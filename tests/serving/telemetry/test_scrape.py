@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from recsys.errors import ConfigError, InvalidRequest
 from recsys.events import Impression, Interaction
-from recsys.schema import Ranking
+from recsys.schema import Ranking, Rung, RungReason
 from serving.client import RankingClient, ServiceError
 from serving.config import ServerConfig
 from serving.telemetry.calls import CallsInterceptor
@@ -141,22 +142,26 @@ def test_the_first_items_score_and_probability_are_distributions(client: Ranking
     assert figure("recsys_click_probability_ratio_sum") == 0.25
 
 
-def test_degraded_answers_are_counted_by_reason_and_have_a_rung_of_their_own() -> None:
+def test_degraded_answers_are_counted_by_reason_and_steps_down_by_rung_and_reason() -> None:
     telemetry = Telemetry(ServerConfig(registry=Path("unused")))
-    for degraded in ((), ("no_state",), ("no_state", "no_text")):
-        ranking = Ranking(request_id="r", bundle_id="b", items=(), text_coverage=1.0, degraded=degraded)
-        telemetry.ranked(ranking, candidates=0, seconds=0.01)
+    ranking = Ranking(request_id="r", bundle_id="b", items=(), text_coverage=1.0)
+    for without in (
+        {},
+        {"degraded": ("no_state",)},
+        {"degraded": ("no_state", "no_text"), "rung": Rung.BEHAVIOUR, "rung_reason": RungReason.DEADLINE},
+        {"rung": Rung.BEHAVIOUR, "rung_reason": RungReason.FAULT},
+    ):
+        telemetry.ranked(replace(ranking, **without), candidates=0, seconds=0.01)
 
     def value(name: str, **labels: str) -> float | None:
         return telemetry.registry.get_sample_value(name, labels)
 
     assert value("recsys_degraded_answers_total", reason="no_state") == 2
     assert value("recsys_degraded_answers_total", reason="no_text") == 1
-    assert [value("recsys_rank_seconds_count", rung=rung) for rung in ("full", "no_state", "no_state+no_text")] == [
-        1,
-        1,
-        1,
-    ]
+    assert [value("recsys_rank_seconds_count", rung=rung) for rung in Rung] == [2, 0, 0, 2, 0]
+    assert value("recsys_steps_down_total", rung="behaviour", reason="deadline") == 1
+    assert value("recsys_steps_down_total", rung="behaviour", reason="fault") == 1
+    assert value("recsys_steps_down_total", rung="full", reason="load") is None
 
 
 def test_calls_in_flight_and_those_that_wait_for_a_thread_are_told(

@@ -141,5 +141,5 @@ def test_a_store_that_goes_away_is_seen_everywhere(
         assert (ill.store, ill.degraded) == (Store.BEHIND, {"no_state": 1})
         assert figure("recsys_store_behind") == 1
         assert figure("recsys_store_missed_total") == 1
-        assert figure("recsys_rank_seconds_count", rung="no_state") == 1
-        assert figure("recsys_rank_seconds_count", rung="full") == 1
+        assert figure("recsys_degraded_answers_total", reason="no_state") == 1
+        assert figure("recsys_rank_seconds_count", rung="full") == 2
