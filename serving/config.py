@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,6 +15,7 @@ from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
 from serving.ladder_settings import LadderSettings
 from serving.swap_settings import SwapSettings
+from serving.worker_settings import WorkerSettings
 
 
 def _cores() -> int:
@@ -21,7 +23,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class ServerConfig(AccessSettings, SwapSettings, LadderSettings):
+class ServerConfig(AccessSettings, SwapSettings, LadderSettings, WorkerSettings):
     """Settings of one server process; each can be given as ``RECSYS_`` plus its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="RECSYS_", use_attribute_docstrings=True, frozen=True, extra="forbid")
@@ -70,7 +72,8 @@ class ServerConfig(AccessSettings, SwapSettings, LadderSettings):
     """The port to listen on; 0 lets the system choose, and the log names it."""
 
     threads: int = Field(default_factory=_cores, ge=1, le=256)
-    """How many rankings are computed at the same time; more than the machine has cores only makes each one slower."""
+    """How many rankings are computed at the same time; more than the machine has cores only makes each one slower.
+    Where nothing is said, several workers share the cores."""
 
     most_waiting: int = Field(default=64, ge=1)
     """How many rankings wait for a thread at most; callers of priority prefetch may fill half of it, batch a quarter.
@@ -137,6 +140,14 @@ class ServerConfig(AccessSettings, SwapSettings, LadderSettings):
     def describes_itself(self) -> bool:
         """Whether the server answers reflection."""
         return self.mode == "development" if self.reflection is None else self.reflection
+
+    def as_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment from which ``read`` reads these very settings, and in which all else is as given."""
+        prefix = str(self.model_config["env_prefix"])
+        names = {f"{prefix}{name}".upper() for name in type(self).model_fields}
+        others = {name: value for name, value in environment.items() if name.upper() not in names}
+        said = self.model_dump(mode="json", exclude_none=True)
+        return others | {f"{prefix}{name}".upper(): str(value) for name, value in said.items()}
 
     @classmethod
     def read(cls, **settings: Any) -> Self:

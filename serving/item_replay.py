@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import structlog
@@ -21,6 +21,20 @@ Record = Callable[[pl.DataFrame], int]
 _log = structlog.get_logger()
 
 
+class Items(Protocol):
+    """A table of items that changes are made in, such as a model's."""
+
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns, as in the item table of a dataset."""
+
+    def upsert(self, items: pl.DataFrame, record: Record | None = None) -> int:
+        """Add or replace items; raises InvalidRequest where they do not fit."""
+
+    def delete(self, item_ids: Iterable[str]) -> int:
+        """Make items unknown."""
+
+
 def replay_items(log: ItemLog, model: Model, *, sequence: int | None = None) -> None:
     """Apply the newest change of every item that ever changed, up to and with a sequence number where one is given.
 
@@ -33,7 +47,7 @@ def replay_items(log: ItemLog, model: Model, *, sequence: int | None = None) -> 
     model.follow_items(upto)
 
 
-def replay_changes(changes: Iterable[ItemChange], model: Model, record: Record | None = None) -> None:
+def replay_changes(changes: Iterable[ItemChange], model: Items, record: Record | None = None) -> None:
     """Apply changes one after the other, as they were made; otherwise as ``replay_items``.
 
     ``record`` is given the rows of upserts that are news to the model, before anything changes.
@@ -57,7 +71,7 @@ def _alike(changes: Iterable[ItemChange]) -> Iterator[list[ItemChange]]:
         yield part
 
 
-def _apply(parts: Iterable[list[ItemChange]], model: Model, record: Record | None = None) -> None:
+def _apply(parts: Iterable[list[ItemChange]], model: Items, record: Record | None = None) -> None:
     left_out = set[str]()
     for part in parts:
         model.delete([change.item_id for change in part if change.columns is None])
@@ -72,7 +86,7 @@ def _apply(parts: Iterable[list[ItemChange]], model: Model, record: Record | Non
         _log.warning("item columns left out", columns=sorted(left_out))
 
 
-def _replay_one(change: ItemChange, model: Model, record: Record | None) -> None:
+def _replay_one(change: ItemChange, model: Items, record: Record | None) -> None:
     try:
         model.upsert(_frame([change], model.item_schema), record)
     except InvalidRequest:

@@ -14,6 +14,7 @@ from serving.config import ServerConfig
 from serving.front import UNREAD, FrontInterceptor
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.relay import RelayInterceptor
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
 from serving.telemetry.calls import Calls, CallsInterceptor
@@ -36,11 +37,13 @@ def listening(
             door.interceptor,
             FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
             StatusInterceptor(SERVICE),
+            *([RelayInterceptor(SERVICE, config)] if config.worker else []),
         ],
         options=[
             ("grpc.max_receive_message_length", config.max_message_bytes),
-            # A second server on the port shall fail, not silently take half of the requests.
-            ("grpc.so_reuseport", 0),
+            # A second server on the port shall fail, not silently take half of the requests; among workers, who started
+            # them has seen to that.
+            ("grpc.so_reuseport", int(config.worker > 0)),
             *(UNREAD if config.sheds else ()),
             *door.options,
         ],

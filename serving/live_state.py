@@ -45,6 +45,11 @@ class LiveState:
         """Whether a bundle follows, so that it serves."""
         return bool(self._followers)
 
+    @property
+    def item_schema(self) -> pl.Schema:
+        """The columns of the items of the bundle that serves."""
+        return self._followers[0].model.item_schema
+
     def join(self, loaded: Loaded, restored: Restored) -> None:
         """Bring a bundle to where the others are, and have it follow from there: nothing is left out or told twice.
 

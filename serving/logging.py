@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 
-def configure_logging(level: str) -> None:
-    """Set up logging for this process; call it once, before the first line."""
+def configure_logging(level: str, *, worker: int = 0) -> None:
+    """Set up logging for this process; call it once, before the first line. Each line names the worker, if any."""
+
+    def named(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {**line, "worker": worker}
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            *([named] if worker else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],

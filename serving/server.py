@@ -49,6 +49,7 @@ from serving.watch import (
     watch_store,
     watch_writer,
 )
+from serving.worker import Worker
 
 # Time for the last answers to leave, in seconds; health watchers never leave, so they are cut off after it.
 _FAREWELL_S = 1.0
@@ -88,6 +89,7 @@ class RankingServer:
             ladder=config.ladder_of(config.threads, config.most_waiting),
         )
         self._bundles = self._servicer.bundles
+        self._worker = Worker(SERVICE, config, self._servicer)
         self._reporter = Reporter(self.telemetry, config.registry, self._bundles)
         self._admin_servicer = AdminServicer(self._reporter.report)
         self._admin = AdminPort(self._admin_servicer, self.telemetry.calls)
@@ -132,6 +134,7 @@ class RankingServer:
             self._close_data()
             raise
         await self._server.start()
+        await self._worker.open()
         _log.info("loading", address=self.address, metrics=self.metrics_address, admin=self.admin_address)
 
     async def load(self) -> None:
@@ -150,8 +153,10 @@ class RankingServer:
             self._snapshots = Snapshots(loaded.model, self._data, known=restored.snapshot, every_s=every_s)
             self._snapshots.start()
         await self._operate()
+        await self._worker.begin()
         set_aside()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
+        self._worker.serves()
         _log.info("serving", address=self.address, bundle_id=loaded.bundle_id)
 
     async def stop(self) -> bool:
@@ -166,7 +171,7 @@ class RankingServer:
         grace_s = self._config.grace_s
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
         if self._server is not None:
-            await self._server.stop(_FAREWELL_S)
+            await asyncio.gather(self._server.stop(_FAREWELL_S), self._worker.close(_FAREWELL_S))
         await self._admin.close()
         for executor in (self._executor, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
@@ -183,6 +188,7 @@ class RankingServer:
         asked_to_stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+        self._worker.leave_with_supervisor(asked_to_stop.set)
         await self.start()
         waiting = asyncio.create_task(asked_to_stop.wait())
         loading = asyncio.create_task(self.load())
@@ -283,7 +289,7 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
         RecsysError: the bundle cannot be loaded, the address cannot be listened on, or the data directory cannot be
             used; nothing was served.
     """
-    configure_logging(config.log_level)
+    configure_logging(config.log_level, worker=config.worker)
     server = RankingServer(config, load_model)
     sys.setswitchinterval(SWITCH_S)
     server.give_way()

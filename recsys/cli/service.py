@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,18 @@ def serve(
     data: Annotated[
         Path | None, typer.Option(help="Directory of what the server is told  [default: live in the registry]")
     ] = None,
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Keep nothing: events are refused, items change in memory only.")
+    ] = False,
     receipts: Annotated[
         float | None, typer.Option(help="Share of rankings that leave a receipt, 0 to 1  [default: 0.01]")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
-    threads: Annotated[int | None, typer.Option(help="Rankings computed at once  [default: cores]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port  [default: 1]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Rankings computed at once, by each worker  [default: its share of the cores]")
+    ] = None,
     grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
     ladder: Annotated[
         bool | None, typer.Option(help="Answer with less where there is no time for all of it  [default: ladder]")
@@ -47,19 +54,38 @@ def serve(
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
     from serving.config import ServerConfig  # noqa: PLC0415
-    from serving.server import run_server  # noqa: PLC0415
 
     given = {
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
-        "threads": threads, "grace_s": grace, "ladder": ladder, "store": store, "reflection": reflection,
+        "threads": threads, "workers": workers, "grace_s": grace, "ladder": ladder, "store": store,
+        "reflection": reflection,
         "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
         "metrics_port": metrics_port, "admin_port": admin_port,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
     # A bundle by itself holds nothing but its files, so nothing is put into it.
-    if config.data is None and (registry / "bundles").is_dir():
+    if no_data:
+        if data is not None:
+            raise typer.BadParameter("--data and --no-data contradict each other")
+        config = config.model_copy(update={"data": None})
+    elif config.data is None and (registry / "bundles").is_dir():
         config = config.model_copy(update={"data": registry / "live"})
+    if config.workers > 1:
+        from serving.workers import run_workers  # noqa: PLC0415
+
+        run_workers(config, [sys.executable, "-m", "recsys.cli", "worker"])
+        return
+    from serving.server import run_server  # noqa: PLC0415
+
     run_server(config)
+
+
+def worker() -> None:
+    """Serve as one of several workers; `recsys serve --workers` starts them, with all settings in the environment."""
+    from serving.config import ServerConfig  # noqa: PLC0415
+    from serving.server import run_server  # noqa: PLC0415
+
+    run_server(ServerConfig.read())
 
 
 def pseudonym(
