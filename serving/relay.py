@@ -21,6 +21,9 @@ from serving.status import PUSHBACK, StatusInterceptor
 _ITEMS = ("UpsertItems", "DeleteItems")
 _WRITES = ("RecordEvents", "StreamEvents", *_ITEMS)
 
+# A worker that was started anew is to be found at once.
+_SOON = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
+
 _ERRORS: dict[StatusCode, type[RecsysError]] = {
     StatusCode.INVALID_ARGUMENT: InvalidRequest,
     StatusCode.FAILED_PRECONDITION: NoEventLog,
@@ -35,7 +38,9 @@ class RelayInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         self._prefix = f"/{service}/"
         self._relays = config.worker > 1
         self._keeps = config.data is not None
-        self._stub: Any = pb_grpc.RankingServiceStub(aio.insecure_channel(config.writer)) if self._relays else None
+        self._stub: Any = None
+        if self._relays:
+            self._stub = pb_grpc.RankingServiceStub(aio.insecure_channel(config.writer, options=_SOON))
 
     async def intercept_service(
         self,

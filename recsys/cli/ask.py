@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from recsys.cli.access import CaOption, CertificateOption, KeyOption, TokenOption, access
 from recsys.cli.console import console, write_json
 from recsys.cli.data import JsonOption
 from recsys.schema import HistoryEntry, Ranking, Reason
@@ -28,12 +29,16 @@ def rank(
     clicked: HistoryOption = None,
     query: QueryOption = "",
     top_k: Annotated[int, typer.Option(min=0, help="0 returns all.")] = 0,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    token_file: TokenOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Ask a running server for a ranking."""
     from serving.client import RankingClient  # noqa: PLC0415
 
-    with RankingClient(address) as client:
+    with RankingClient(address, **access(ca, certificate, key, token_file)) as client:
         ranking = client.rank(user, items, history=_history(clicked), query=query, top_k=top_k)
     show_ranking(ranking, {}, {})
     write_json(json_file, asdict(ranking) | {"items": [asdict(item) for item in ranking.items]})
@@ -46,12 +51,16 @@ def explain(
     clicked: HistoryOption = None,
     query: QueryOption = "",
     reasons: Annotated[int, typer.Option(min=1, help="Reasons per item.")] = 3,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    token_file: TokenOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Ask for a ranking and for what moved each item."""
     from serving.client import RankingClient  # noqa: PLC0415
 
-    with RankingClient(address) as client:
+    with RankingClient(address, **access(ca, certificate, key, token_file)) as client:
         told = client.explain(user, items, reasons=reasons, history=_history(clicked), query=query)
     show_ranking(told.ranking, dict(told.reasons), {})
     moved = {item: [asdict(reason) for reason in why] for item, why in told.reasons.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recsys.cli.access import CaOption, CertificateOption, KeyOption, TokenOption, access
 from recsys.cli.console import console
 
 if TYPE_CHECKING:
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Tell a running server, started with --admin-port, which bundle answers.", no_args_is_help=True)
 
 AddressOption = Annotated[str, typer.Option("--address", help="Where the server listens for operators.")]
-CaOption = Annotated[Path | None, typer.Option(help="Who signed the server's certificate, PEM  [default: no TLS]")]
-CertificateOption = Annotated[Path | None, typer.Option(help="Your own certificate, PEM  [default: none]")]
-KeyOption = Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")]
-TokenOption = Annotated[Path | None, typer.Option(help="File with a token of role admin  [default: none]")]
 BundleArgument = Annotated[str, typer.Argument(help="A version of the registry; none ends it.")]
 
 ADDRESS = "127.0.0.1:50052"
@@ -29,12 +26,8 @@ def open_admin(
 ) -> AdminClient:
     """Return a client with the credentials that the options name."""
     from serving.admin_client import AdminClient  # noqa: PLC0415
-    from serving.client import Credentials  # noqa: PLC0415
 
-    secure = ca is not None or certificate is not None
-    credentials = Credentials(ca=ca, certificate=certificate, key=key) if secure else None
-    token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
-    return AdminClient(address, credentials=credentials, token=token)
+    return AdminClient(address, **access(ca, certificate, key, token_file))
 
 
 @app.command()

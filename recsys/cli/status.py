@@ -12,9 +12,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from recsys.cli.access import CaOption, CertificateOption, KeyOption, TokenOption
 from recsys.cli.console import console, write_json
 from recsys.cli.data import JsonOption
-from recsys.cli.server import ADDRESS, CaOption, CertificateOption, KeyOption, TokenOption, open_admin
+from recsys.cli.server import ADDRESS, open_admin
 
 if TYPE_CHECKING:
     from serving.report import ServerReport

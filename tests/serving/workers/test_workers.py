@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recsys.errors import ConfigError, NotReady, RecsysError
+from recsys.events import Interaction
 from serving.client import RankingClient
 from serving.config import ServerConfig
 from serving.workers import run_workers, worker_config
+
+SEEN = Interaction(event_id="e", user_id="u", item_id="a", type="cart", ts=time.time_ns() // 1_000)
+
+
+def refusal(client: RankingClient) -> str:
+    with pytest.raises(RecsysError) as caught:
+        client.record([SEEN])
+    return str(caught.value)
 
 
 def test_two_processes_answer_on_one_port(pair: Any, clients: Any) -> None:
@@ -27,8 +37,7 @@ def test_two_processes_answer_on_one_port(pair: Any, clients: Any) -> None:
     assert len({line["pid"] for line in workers.wait_for("worker serves", 2)}) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_all_finish_what_they_accepted_after_the_signal(length_workers: Any, clients: Any, number: int) -> None:
+def test_all_finish_what_they_accepted_after_the_signal(length_workers: Any, clients: Any) -> None:
     answers: list[str] = []
 
     def ask(client: RankingClient, request_id: str) -> None:
@@ -39,7 +48,7 @@ def test_all_finish_what_they_accepted_after_the_signal(length_workers: Any, cli
         for thread in asking:
             thread.start()
         workers.wait_for("computing", 8)
-        workers.popen.send_signal(number)
+        workers.popen.send_signal(signal.SIGTERM)
         for thread in asking:
             thread.join(20)
 
@@ -54,9 +63,14 @@ def test_a_worker_that_dies_is_started_again_and_the_other_one_answers_meanwhile
         first, second = sorted(workers.wait_for("worker serves", 2), key=lambda line: line["worker"])
         os.kill(first["pid"], signal.SIGKILL)
         workers.wait_for("worker died")
-        with RankingClient(address, deadline_s=20) as client:
+        with RankingClient(address, deadline_s=20, tries=1) as client:
             client.rank("u", ["a"])
-        again = workers.wait_for("worker serves", 3)[-1]
+            with pytest.raises(NotReady, match="the worker that records is not there; send it again"):
+                client.record([SEEN])
+            again = workers.wait_for("worker serves", 3)[-1]
+            end = time.monotonic() + 20
+            while "keeps no events" not in (said := refusal(client)):
+                assert time.monotonic() < end, said
 
         assert again["worker"] == 1
         assert again["pid"] not in (first["pid"], second["pid"])
@@ -99,7 +113,7 @@ def test_workers_do_not_outlive_who_started_them(length_workers: Any) -> None:
 def test_a_signal_while_they_load_ends_them(length_workers: Any) -> None:
     with length_workers(LOAD_SECONDS="60") as workers:
         workers.wait_for("loading", 2)
-        workers.popen.terminate()
+        workers.popen.send_signal(signal.SIGINT)
 
         assert workers.end() == 0
 
