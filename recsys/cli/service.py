@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from recsys.cli.console import console, write_json
 from recsys.cli.data import JsonOption
+
+if TYPE_CHECKING:
+    from serving.config import ServerConfig
 
 
 def serve(
@@ -58,26 +61,31 @@ def serve(
     given = {
         "registry": registry, "data": data, "receipts": receipts, "host": host, "port": port,
         "threads": threads, "workers": workers, "grace_s": grace, "ladder": ladder, "store": store,
-        "reflection": reflection,
-        "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
+        "reflection": reflection, "mode": mode, "tls_certificate": tls_certificate, "tls_key": tls_key,
         "metrics_port": metrics_port, "admin_port": admin_port,
     }  # fmt: skip
     config = ServerConfig.read(**{name: value for name, value in given.items() if value is not None})
-    # A bundle by itself holds nothing but its files, so nothing is put into it.
-    if no_data:
-        if data is not None:
-            raise typer.BadParameter("--data and --no-data contradict each other")
-        config = config.model_copy(update={"data": None})
-    elif config.data is None and (registry / "bundles").is_dir():
-        config = config.model_copy(update={"data": registry / "live"})
+    if data is not None and no_data:
+        raise typer.BadParameter("--data and --no-data contradict each other")
+    config = config.model_copy(update={"data": None if no_data else config.data or usual_data(registry)})
+    _run(config)
+
+
+def _run(config: ServerConfig) -> None:
     if config.workers > 1:
         from serving.workers import run_workers  # noqa: PLC0415
 
         run_workers(config, [sys.executable, "-m", "recsys.cli", "worker"])
-        return
-    from serving.server import run_server  # noqa: PLC0415
+    else:
+        from serving.server import run_server  # noqa: PLC0415
 
-    run_server(config)
+        run_server(config)
+
+
+def usual_data(registry: Path) -> Path | None:
+    """Return where what a server is told lies, unless something else is said."""
+    # A bundle by itself holds nothing but its files, so nothing is put into it.
+    return registry / "live" if (registry / "bundles").is_dir() else None
 
 
 def worker() -> None:

@@ -56,7 +56,15 @@ def test_who_may_rank_gets_a_ranking(shell: Any, command: str, known: tuple[str,
         (SHOP[4:], ConfigError, "certificate and key go together"),
         (("--token-file", "none.token"), ConfigError, "none.token cannot be read: No such file"),
     ],
-    ids=["a token of another role", "nobody's certificate", "nothing", "a token, and a CA that is not the system's", "no key", "no certificate", "no token"],
+    ids=[
+        "a token of another role",
+        "nobody's certificate",
+        "nothing",
+        "a token, and a CA that is not the system's",
+        "no key",
+        "no certificate",
+        "no token",
+    ],
 )
 def test_who_may_not_is_told_why(shell: Any, known: tuple[str, ...], error: type[Exception], says: str) -> None:
     """The control of the test above."""

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from typer.testing import CliRunner
 
+from recsys.cli import app
 from recsys.errors import ConfigError, NotReady, RecsysError
 from recsys.events import Interaction
 from serving.client import RankingClient
 from serving.config import ServerConfig
 from serving.workers import run_workers, worker_config
+
+
+@pytest.fixture(autouse=True)
+def _defaults() -> Iterator[None]:
+    """Undo what is made of the log, or later tests could not look into it."""
+    yield
+    structlog.reset_defaults()
+
 
 SEEN = Interaction(event_id="e", user_id="u", item_id="a", type="cart", ts=time.time_ns() // 1_000)
 
@@ -143,6 +156,35 @@ def test_with_a_data_directory_workers_need_a_store(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"store that they share with --store .* --no-data, or serve with one worker"):
         run_workers(config, ["false"])
+
+
+def test_the_command_says_so_where_a_registry_would_get_a_directory_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+
+    refused = CliRunner().invoke(app, ["serve", str(tmp_path), "--workers", "2"])
+
+    assert isinstance(refused.exception, ConfigError)
+    assert "--store" in str(refused.exception)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "bundles"]
+
+
+def test_with_no_data_the_command_needs_no_store_and_makes_no_directory(tmp_path: Path, workers_of: Any) -> None:
+    """The control of the test above; the bundle is not there, so all end when they look for it."""
+    (tmp_path / "bundles").mkdir()
+    command = [sys.executable, "-m", "recsys.cli", "serve", str(tmp_path), "--port", "0", "--workers", "2", "--no-data"]
+
+    with workers_of(command) as workers:
+        assert workers.end() == 1
+
+    assert "RegistryError" in "".join(workers.said)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "bundles"]
+
+
+def test_data_and_no_data_contradict_each_other(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["serve", str(tmp_path), "--no-data", "--data", str(tmp_path / "data")])
+
+    assert refused.exit_code == 2
+    assert "contradict each other" in refused.output
 
 
 @pytest.mark.parametrize("more", [{"store": "redis://host:1/0"}, {"data": None}])
