@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +148,10 @@ class ServerConfig(AccessSettings, SwapSettings, LadderSettings, WorkerSettings)
         names = {f"{prefix}{name}".upper() for name in type(self).model_fields}
         others = {name: value for name, value in environment.items() if name.upper() not in names}
         said = self.model_dump(mode="json", exclude_none=True)
-        return others | {f"{prefix}{name}".upper(): str(value) for name, value in said.items()}
+        return others | {
+            f"{prefix}{name}".upper(): value if isinstance(value, str) else json.dumps(value)
+            for name, value in said.items()
+        }
 
     @classmethod
     def read(cls, **settings: Any) -> Self:
