@@ -51,6 +51,7 @@ def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: R
 def test_a_cancelled_request_that_waits_for_a_thread_is_never_computed(
     running: Any, stub: pb_grpc.RankingServiceStub
 ) -> None:
+    wait_for(lambda: not running.servicer.busy)  # with what an earlier caller has left
     before = len(running.model.asked)
     busy = [stub.Rank.future(pb.RankRequest(surface="held")) for _ in range(4)]  # as many as the server has threads
     wait_for(lambda: len(running.model.asked) == before + 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,8 @@ def test_servers_that_start_at_once_begin_it_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(generation, "_CHUNK", 1)
-    began = []
-    write = Generation._write
-    monkeypatch.setattr(Generation, "_write", lambda *given: began.append(1) or write(*given))
+    written: list[str] = []
+    monkeypatch.setattr(generation, "_log", SimpleNamespace(info=lambda said, **_: written.append(said)))
     states: list[RedisState] = []
     threads = [
         threading.Thread(target=lambda log=log: states.append(open_state(prefix, log=log, bundled=trained)))
@@ -77,7 +77,7 @@ def test_servers_that_start_at_once_begin_it_once(
     for thread in threads:
         thread.join()
 
-    assert sum(began) == 1
+    assert written == ["bundle's state written into the store"]
     assert [state.look(ask("ann", 5, ["tea"])).seen.item[0, _EVER, 0] for state in states] == [1, 1, 1]
     for state in states:
         state.close()
