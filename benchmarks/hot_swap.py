@@ -4,8 +4,8 @@ Three bundles of full size whose trees differ are promoted in turn, so that each
 child process, golden requests, recent requests, probation by the bundle before, all as ``recsys serve`` has it. An open
 loop of rankings at a third of what the server answers in a closed one goes on all the while; some quiet seconds before
 each swap tell what the swap adds, whatever else the machine does. No call is tried again, as clients would. Each
-answer's scores are then compared, to the bit, with those of the bundle that it names. Beside it: the same load on a server that
-is stopped and started again with the next bundle instead.
+answer's scores are then compared, to the bit, with those of the bundle that it names. Beside it: the same load on a
+server that is stopped and started again with the next bundle instead.
 """
 
 from __future__ import annotations
