@@ -13,16 +13,13 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import threading
 import time
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import grpc
 import lightgbm as lgb
 import numpy as np
 import polars as pl
@@ -30,6 +27,7 @@ from figures import Figure, arguments, console, tell
 from grpc import aio
 from made_bundle import Scale, make_bundle
 from server_process import process
+from steady_calls import RANK, Load, Running
 
 from recsys.bundle import GoldenRequest, ManifestDraft, read_bundle
 from recsys.pipeline import RankingPipeline
@@ -42,10 +40,8 @@ from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
 from serving.server import RankingServer
 
-RANK = "/recsys.v1.RankingService/Rank"
 CANDIDATES, REQUESTS, PARALLEL = 100, 128, 8
 _SHARE_OF_CAPACITY = 1 / 3
-_TIMEOUT_S = 10.0
 # How long the bundle before is still being freed.
 _AFTER_S = 1.0
 
@@ -62,26 +58,6 @@ class Effort:
 
 FULL = Effort(scale=Scale(), swaps=200, before_s=3.0, closed_s=5.0)
 QUICK = Effort(scale=Scale(items=5_000, lists=2_000, users=120, fitted_lists=400), swaps=5, before_s=3.0, closed_s=1.0)
-
-
-@dataclass(slots=True)
-class Load:
-    """What came back: when each call was due, its milliseconds and its request; answers, or codes of failures."""
-
-    due: list[float] = field(default_factory=list)
-    milliseconds: list[float] = field(default_factory=list)
-    answers: list[tuple[int, bytes]] = field(default_factory=list)
-    failed: list[tuple[float, str]] = field(default_factory=list)
-
-    def p99(self, spans: list[tuple[float, float]]) -> float:
-        """Return what 99 % of the calls that were due in some spans of time took at most, in milliseconds."""
-        due = np.array(self.due)
-        among = np.any([(due >= begin) & (due < end) for begin, end in spans], axis=0)
-        return float(np.percentile(np.array(self.milliseconds)[among], 99))
-
-    def codes(self, spans: list[tuple[float, float]]) -> dict[str, int]:
-        """Count the failures of calls that were due in some spans of time, by code."""
-        return dict(Counter(code for due, code in self.failed if any(begin <= due < end for begin, end in spans)))
 
 
 def main() -> None:
@@ -181,53 +157,6 @@ def mixed(registry: Registry, load: Load, requests: list[bytes]) -> int:
             right[key] = {item.item_id: item.score for item in alone[answer.bundle_id].rank(request).items}
         wrong += {item.item_id: item.score for item in answer.items} != right[key]
     return wrong
-
-
-class Running:
-    """An open loop of calls, in a thread of its own, for as long as the block runs or until ``stop``."""
-
-    def __init__(self, address: str, requests: list[bytes], rate: float) -> None:
-        self.load = Load()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(address, requests, rate)))
-
-    def stop(self) -> None:
-        """Send no more, and wait for what is under way."""
-        self._ended.set()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    async def _run(self, address: str, requests: list[bytes], rate: float) -> None:
-        load, begin, calls = self.load, time.perf_counter(), set[asyncio.Task[None]]()
-        async with aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 200)]) as channel:
-            rank: Any = channel.unary_unary(RANK)
-
-            async def ask(number: int, due: float) -> None:
-                try:
-                    reply = await rank(requests[number], timeout=_TIMEOUT_S)
-                except grpc.RpcError as error:
-                    load.failed.append((due, error.code().name))
-                    return
-                finally:
-                    load.due.append(due)
-                    load.milliseconds.append(1e3 * (time.perf_counter() - due))
-                load.answers.append((number, reply))
-
-            count = 0
-            while not self._ended.is_set():
-                due = begin + count / rate
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                task = asyncio.create_task(ask(count % len(requests), due))
-                calls.add(task)
-                task.add_done_callback(calls.discard)
-                count += 1
-            await asyncio.gather(*calls)
 
 
 async def capacity(address: str, requests: list[bytes], seconds: float) -> float:
