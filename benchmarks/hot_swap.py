@@ -2,9 +2,10 @@
 
 Three bundles of full size whose trees differ are promoted in turn, so that each swap loads one anew: its trial in a
 child process, golden requests, recent requests, probation by the bundle before, all as ``recsys serve`` has it. An open
-loop of rankings at a third of what the server answers in a closed one goes on before, during and after. Each answer's
-scores are then compared, to the bit, with those of the bundle that it names. Beside it: the same load on a server that
-is stopped and started again with the next bundle instead.
+loop of rankings at a third of what the server answers in a closed one goes on all the while; some quiet seconds before
+each swap tell what the swap adds, whatever else the machine does. No call is tried again, as clients would. Each
+answer's scores are then compared, to the bit, with those of the bundle that it names. Beside it: the same load on a
+server that is stopped and started again with the next bundle instead.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import threading
 import time
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import grpc
 import lightgbm as lgb
 import numpy as np
 import polars as pl
@@ -29,6 +27,7 @@ from figures import Figure, arguments, console, tell
 from grpc import aio
 from made_bundle import Scale, make_bundle
 from server_process import process
+from steady_calls import RANK, Load, Running
 
 from recsys.bundle import GoldenRequest, ManifestDraft, read_bundle
 from recsys.pipeline import RankingPipeline
@@ -41,15 +40,15 @@ from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
 from serving.server import RankingServer
 
-RANK = "/recsys.v1.RankingService/Rank"
 CANDIDATES, REQUESTS, PARALLEL = 100, 128, 8
 _SHARE_OF_CAPACITY = 1 / 3
-_TIMEOUT_S = 10.0
+# How long the bundle before is still being freed.
+_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How large the bundles are, how many swaps there are, and the seconds before them and for the capacity."""
+    """How large the bundles are, how many swaps there are, and the seconds before each and for the capacity."""
 
     scale: Scale
     swaps: int
@@ -57,23 +56,8 @@ class Effort:
     closed_s: float
 
 
-FULL = Effort(scale=Scale(), swaps=200, before_s=60.0, closed_s=5.0)
-QUICK = Effort(scale=Scale(items=5_000, lists=2_000, users=120, fitted_lists=400), swaps=5, before_s=5.0, closed_s=1.0)
-
-
-@dataclass(slots=True)
-class Load:
-    """What came back: when each call was due, its milliseconds and its request; answers, or codes of failures."""
-
-    due: list[float] = field(default_factory=list)
-    milliseconds: list[float] = field(default_factory=list)
-    answers: list[tuple[int, bytes]] = field(default_factory=list)
-    failed: list[tuple[float, str]] = field(default_factory=list)
-
-    def p99(self, begin: float, end: float) -> float:
-        """Return what 99 % of the calls that were due between two moments took at most, in milliseconds."""
-        due = np.array(self.due)
-        return float(np.percentile(np.array(self.milliseconds)[(due >= begin) & (due < end)], 99))
+FULL = Effort(scale=Scale(), swaps=200, before_s=3.0, closed_s=5.0)
+QUICK = Effort(scale=Scale(items=5_000, lists=2_000, users=120, fitted_lists=400), swaps=5, before_s=3.0, closed_s=1.0)
 
 
 def main() -> None:
@@ -96,34 +80,41 @@ def swapped(
     registry: Registry, bundles: list[str], requests: list[bytes], effort: Effort, swaps: int
 ) -> dict[str, Figure]:
     """Swap so many times under load."""
-    seconds, rollbacks, memory = [], [], 0
+    seconds: list[float] = []
+    quiet, busy, rollbacks, memory = list[tuple[float, float]](), list[tuple[float, float]](), [], 0
     with process(_serve, registry.directory, 0) as (address, admin_address), AdminClient(admin_address) as admin:
         rate = _SHARE_OF_CAPACITY * asyncio.run(capacity(address, requests, effort.closed_s))
         with Running(address, requests, rate) as running, console.status(f"{swaps} swaps ...") as status:
-            begin = time.perf_counter()
-            time.sleep(effort.before_s)
-            first = time.perf_counter()
             for number in range(1, swaps + 1):
+                began = time.perf_counter()
+                time.sleep(effort.before_s)
+                quiet.append((began, time.perf_counter()))
                 registry.promote(bundles[number % len(bundles)])
                 began = time.perf_counter()
                 admin.swap(any_order=True)
-                seconds.append(time.perf_counter() - began)
+                swapped_at = time.perf_counter()
+                time.sleep(_AFTER_S)
+                busy.append((began, time.perf_counter()))
+                seconds.append(swapped_at - began)
                 memory = max(memory, admin.status().memory_bytes)
                 status.update(f"swap {number} of {swaps}, the last one in {seconds[-1]:.1f} s")
-            end = time.perf_counter()
             for _ in range(20):
                 began = time.perf_counter()
                 admin.rollback()
                 rollbacks.append(time.perf_counter() - began)
         load = running.load
-    before, during = load.p99(begin, first), load.p99(first, end)
+    before, during = load.p99(quiet), load.p99(busy)
     return {
         "swaps": Figure(value=len(seconds), unit="", says="bundles taken while it served, each loaded anew"),
         "requests": Figure(value=len(load.due), unit="", says=f"sent meanwhile, {rate:.0f} a second"),
-        "failed": Figure(value=len(load.failed), unit="", says=f"of them {dict(Counter(c for _, c in load.failed))}"),
+        "failed": Figure(
+            value=len(load.failed),
+            unit="",
+            says=f"at the first try; before swaps {load.codes(quiet)}, during {load.codes(busy)}",
+        ),
         "mixed": Figure(value=mixed(registry, load, requests), unit="", says="not the scores of the bundle named"),
-        "p99_before_ms": Figure(value=before, unit="ms", says="a third of capacity, nothing else going on"),
-        "p99_during_ms": Figure(value=during, unit="ms", says="the same, one swap after the other"),
+        "p99_before_ms": Figure(value=before, unit="ms", says="a third of capacity, in the seconds before each swap"),
+        "p99_during_ms": Figure(value=during, unit="ms", says="the same, from the command to a second after the swap"),
         "p99_ratio": Figure(value=during / before, unit="", says="of both"),
         "swap_p50_s": Figure(value=float(np.median(seconds)), unit="s", says="from the command to the swap"),
         "swap_most_s": Figure(value=max(seconds), unit="s", says="the longest"),
@@ -166,53 +157,6 @@ def mixed(registry: Registry, load: Load, requests: list[bytes]) -> int:
             right[key] = {item.item_id: item.score for item in alone[answer.bundle_id].rank(request).items}
         wrong += {item.item_id: item.score for item in answer.items} != right[key]
     return wrong
-
-
-class Running:
-    """An open loop of calls, in a thread of its own, for as long as the block runs or until ``stop``."""
-
-    def __init__(self, address: str, requests: list[bytes], rate: float) -> None:
-        self.load = Load()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(address, requests, rate)))
-
-    def stop(self) -> None:
-        """Send no more, and wait for what is under way."""
-        self._ended.set()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    async def _run(self, address: str, requests: list[bytes], rate: float) -> None:
-        load, begin, calls = self.load, time.perf_counter(), set[asyncio.Task[None]]()
-        async with aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 200)]) as channel:
-            rank: Any = channel.unary_unary(RANK)
-
-            async def ask(number: int, due: float) -> None:
-                try:
-                    reply = await rank(requests[number], timeout=_TIMEOUT_S)
-                except grpc.RpcError as error:
-                    load.failed.append((due, error.code().name))
-                    return
-                finally:
-                    load.due.append(due)
-                    load.milliseconds.append(1e3 * (time.perf_counter() - due))
-                load.answers.append((number, reply))
-
-            count = 0
-            while not self._ended.is_set():
-                due = begin + count / rate
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                task = asyncio.create_task(ask(count % len(requests), due))
-                calls.add(task)
-                task.add_done_callback(calls.discard)
-                count += 1
-            await asyncio.gather(*calls)
 
 
 async def capacity(address: str, requests: list[bytes], seconds: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Self
 
@@ -106,6 +106,8 @@ class Ranker:
             raise ValueError(f"the ranker knows {len(self.names)} columns, the table has shape {table.shape}")
 
 
+# Remembered, because a bundle's are looked at when its files are read, and again before they are parsed.
+@lru_cache(maxsize=2)
 def check_model_text(model: bytes) -> None:
     """Walk through a LightGBM text model, tree by tree, and refuse whatever is not in its place.
 

@@ -42,6 +42,7 @@ class Beside:
             loop.call_soon_threadsafe(self._lose, loaded)
 
         preparation.live.fell_out = fell_out
+        preparation.spare = bundles.spare
 
     async def ready(self, bundle_id: str) -> Loaded:
         """Return a bundle of the registry, loaded.

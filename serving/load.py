@@ -26,17 +26,17 @@ def load_current(registry: Path) -> Model:
 
 def load_beside(bundle: Path) -> Model:
     """Verify and load a bundle while another one serves, whose answers come first; raises as ``load_current``."""
-    return _load(bundle, verify(bundle, timeout_s=_PATIENCE_S, gently=True))
+    return _load(bundle, verify(bundle, timeout_s=_PATIENCE_S, gently=True), gently=True)
 
 
-def _load(bundle: Path, verdict: Verification) -> Model:
+def _load(bundle: Path, verdict: Verification, *, gently: bool = False) -> Model:
     if not verdict.ok:
         refused = verdict.checks[-1]
         raise BundleError(f"bundle {bundle.name} is refused: {refused.name}: {refused.detail}")
     # Only now: the server listens, and refuses a bundle, without having loaded the model libraries.
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
 
-    return RankingPipeline.load(bundle, crew=len(os.sched_getaffinity(0)))
+    return RankingPipeline.load(bundle, crew=len(os.sched_getaffinity(0)), gently=gently)
 
 
 def warm_up(model: Model) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import structlog
@@ -30,6 +30,8 @@ from serving.spare_memory import spare_memory
 # What a bundle takes in memory at most while it is loaded, in sizes of its files.
 _TIMES_ITS_FILES = 4
 _POLL_S = 0.05
+# How long a recent request waits for a moment in which nobody waits for an answer, and how often it looks.
+_PATIENCE_S, _LOOK_S = 0.05, 0.001
 
 _log = structlog.get_logger()
 
@@ -38,7 +40,8 @@ class Preparation:
     """Loads one bundle after the other, in a thread of whoever calls; ``live`` is there after the first.
 
     ``load_model`` is given the registry for its current bundle, ``load_beside`` a bundle's directory; both return a
-    model that may be trusted. ``receipts`` are kept where there is a data directory.
+    model that may be trusted. ``receipts`` are kept where there is a data directory. ``spare`` tells whether there is
+    capacity that nobody waits for.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Preparation:
         self._load_model, self._load_beside = load_model, load_beside
         self._data = data
         self._registry = Registry(config.registry)
+        self.spare: Callable[[], bool] = lambda: True
         self._stopping = False
         self._at_work = threading.Lock()
 
@@ -93,14 +97,16 @@ class Preparation:
             loaded, _ = self._followed(model, began)
         return loaded
 
-    def try_out(self, loaded: Loaded, serving: Model, recent: Sequence[RankRequest], *, least_overlap: float) -> float:
+    def try_out(self, loaded: Loaded, serving: Model, recent: Iterable[RankRequest], *, least_overlap: float) -> float:
         """Ask a loaded bundle what was asked of late, so that it is warm; returns how far it orders alike, as a share.
+
+        One request after the other, each while there is ``spare`` capacity, or else after a little while.
 
         Raises:
             SwapRefused: it orders too differently.
         """
         with self._at_work:
-            overlap = mean_overlap(recent, serving, loaded.model)
+            overlap = mean_overlap(self._when_spare(recent), serving, loaded.model)
         if not math.isnan(overlap) and overlap < least_overlap:
             raise SwapRefused(order_fault(overlap, least_overlap))
         return overlap
@@ -108,6 +114,14 @@ class Preparation:
     def stop(self) -> None:
         """Have whoever waits for texts wait no longer."""
         self._stopping = True
+
+    def _when_spare(self, requests: Iterable[RankRequest]) -> Iterator[RankRequest]:
+        for request in requests:
+            end = time.monotonic() + _PATIENCE_S
+            time.sleep(_LOOK_S)
+            while not self.spare() and time.monotonic() < end:
+                time.sleep(_LOOK_S)
+            yield request
 
     def _followed(self, model: Model, began: float) -> tuple[Loaded, Restored]:
         closing = model.close

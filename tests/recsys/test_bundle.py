@@ -265,6 +265,15 @@ def test_without_the_hash_damage_gets_through(bundle: Path, monkeypatch: pytest.
     assert len(damage_accepted(bundle)) > 40
 
 
+def test_damage_is_found_gently_too(bundle: Path) -> None:
+    read_bundle(bundle, gently=True)
+    path = bundle / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    with pytest.raises(BundleError, match=r"state\.safetensors is damaged"):
+        read_bundle(bundle, gently=True)
+
+
 def test_files_of_two_bundles_do_not_mix(
     bundle: Path, tmp_path: Path, planted_files: Files, planted_draft: ManifestDraft
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -93,6 +94,14 @@ def test_a_child_that_dies_or_answers_otherwise_refuses_the_bundle_by_name(
     assert verdict.checks[-1].name == stage
     assert reason in verdict.checks[-1].detail
     assert all(check.passed for check in verdict.checks[:-1])
+
+
+def test_a_gentle_child_is_nice_within_the_session_of_who_asks(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, load=f"assert os.getsid(0) == {os.getsid(0)} and os.environ['POLARS_MAX_THREADS'] == '1'")
+    verdict = verify(bundle, gently=True)
+
+    assert verdict.ok, verdict
+    assert [check.name for check in verdict.checks] == ["load", "golden requests"]
 
 
 def test_a_child_that_hangs_is_stopped(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +280,16 @@ def test_click_probabilities_are_compared_where_the_bundle_says_them(
 
     assert found.startswith(fault)
     assert bool(found) == bool(fault)
+
+
+def test_a_damaged_bundle_is_refused_by_a_gentle_child_by_name(bundle: Path) -> None:
+    path = bundle / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    verdict = verify(bundle, gently=True)
+
+    assert not verdict.ok
+    assert [check.name for check in verdict.checks] == ["load"]
+    assert "state.safetensors is damaged" in verdict.checks[0].detail
 
 
 def test_a_bundle_as_training_makes_it_is_accepted_by_a_real_child(tiny_bundle: Path) -> None:
