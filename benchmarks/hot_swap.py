@@ -11,7 +11,6 @@ server that is stopped and started again with the next bundle instead.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
 from recsys.schema import Candidate, RankRequest
 from serving.admin_client import AdminClient
-from serving.config import ServerConfig
+from serving.config import ServerConfig, default_threads
 from serving.convert import request_from_wire, request_to_wire
 from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
@@ -226,7 +225,7 @@ def made_requests(bundle: Path) -> list[bytes]:
 async def _serve(pipe: Any, registry: Path, port: int) -> None:
     """Serve as ``recsys serve`` does, its log included; the registry is looked at when it is told to."""
     configure_logging("info")
-    threads = os.cpu_count() or 1
+    threads = default_threads()
     config = ServerConfig(registry=registry, port=port, admin_port=0, threads=threads, swap_poll_s=3_600)
     server = RankingServer(config)
     await server.start()

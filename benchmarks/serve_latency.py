@@ -10,7 +10,6 @@ ranking has.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ from recsys.bundle import read_bundle
 from recsys.dataset import read_dataset
 from recsys.registry import resolve
 from recsys.schema import Candidate, RankRequest
-from serving.config import ServerConfig
+from serving.config import ServerConfig, default_threads
 from serving.convert import request_to_wire
 from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
@@ -61,7 +60,7 @@ def main() -> None:
     parser = arguments("Latency and throughput of the ranking service.")
     parser.add_argument("--bundle", type=Path, help="a bundle or a registry to serve, instead of a made one")
     parser.add_argument("--dataset", type=Path, help="the dataset that it was trained on, for its users")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="rankings computed at a time")
+    parser.add_argument("--threads", type=int, default=default_threads(), help="threads that rank")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as folder:
