@@ -11,8 +11,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-# Steps of niceness. With three, what was let in is answered sooner, and the loop has no time to tell people from batches
-# before gRPC drops them unread (docs/experiments.md).
+# Steps of niceness. With three, what was let in is answered sooner, and the loop has no time to tell people from
+# batches before gRPC drops them unread (docs/experiments.md).
 _STEPS = 1
 _START_S = 10
 
