@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
+from recsys.crew import usable_cores
 from recsys.errors import ConfigError
 from serving.access.settings import AccessSettings
 from serving.event_log import LATE_WINDOW_S
@@ -24,8 +24,7 @@ def default_threads() -> int:
 
     On two cores, one thread answers a third more rankings than two, which wait for Python's lock by turns.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2)
+    return max(1, usable_cores() // 2)
 
 
 class ServerConfig(AccessSettings, SwapSettings, LadderSettings, WorkerSettings):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from recsys.crew import usable_cores
 from recsys.errors import BundleError
 from recsys.registry import resolve
 from recsys.verification import Verification, compare, verify
@@ -36,7 +36,7 @@ def _load(bundle: Path, verdict: Verification, *, gently: bool = False) -> Model
     # Only now: the server listens, and refuses a bundle, without having loaded the model libraries.
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
 
-    return RankingPipeline.load(bundle, crew=len(os.sched_getaffinity(0)), gently=gently)
+    return RankingPipeline.load(bundle, crew=usable_cores(), gently=gently)
 
 
 def warm_up(model: Model) -> None:
