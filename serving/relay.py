@@ -14,6 +14,7 @@ from grpc import StatusCode, aio
 
 from recsys.errors import InvalidRequest, NoEventLog, NotReady, Overloaded, RecsysError, TooLate
 from serving.config import ServerConfig
+from serving.final_status import answer_of
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.servicer import RankingServicer
 from serving.status import PUSHBACK, StatusInterceptor
@@ -64,7 +65,7 @@ class RelayInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gener
             faults: list[Exception] = []
             call = method(_noting(requests, faults), timeout=context.time_remaining())
             try:
-                return await _asked(call)
+                return await _asked(answer_of(call))
             except (NotReady, asyncio.CancelledError):
                 # gRPC ends a call whose messages cannot be had, and says no more than that.
                 if faults:

@@ -14,6 +14,7 @@ from grpc import StatusCode
 
 from serving.client.dispatch import Course, Listen, Send, Sleep
 from serving.client.ended import Ended
+from serving.final_status import answer_of
 
 
 def lead(course: Course, methods: Sequence[Any], message: Any) -> Ended:
@@ -82,7 +83,7 @@ def _ended(lane: int, method: Any, message: Any, within_s: float | None) -> Ende
 
 async def _ended_async(lane: int, method: Any, message: Any, within_s: float | None) -> Ended:
     try:
-        return Ended(lane=lane, code=StatusCode.OK, answer=await method(message, timeout=within_s))
+        return Ended(lane=lane, code=StatusCode.OK, answer=await answer_of(method(message, timeout=within_s)))
     except grpc.RpcError as error:
         return Ended.by_error(lane, error)
 

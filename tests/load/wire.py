@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 from grpc import StatusCode, aio
 
+from serving.final_status import answer_of
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 
@@ -97,7 +98,7 @@ class Fuzz:
                 await asyncio.sleep(rng.random() * 0.003)
                 call.cancel()
             try:
-                code, text, data = StatusCode.OK, "", await call
+                code, text, data = StatusCode.OK, "", await answer_of(call)
             except aio.AioRpcError as error:
                 code, text, data = error.code(), error.details() or "", b""
             except asyncio.CancelledError:
