@@ -24,8 +24,9 @@ help: ## Say what there is to type
 demo: $(READY) ## Simulate a shop, train, evaluate, publish, serve, rank and explain: the whole path in minutes
 	@$(BIN)/recsys demo $(ARGS)
 
+# Tests share a machine well: most of them wait half of the time. More than four at once would each train what is shared.
 test: lint ## Check everything: lint, types, import rules, and every test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 crash: $(READY) ## Kill a server 200 times while 100,000 events come in, for each store, and count anew; forty minutes
 	CRASH_KILLS=200 CRASH_EVENTS=100000 $(BIN)/pytest tests/serving/crash -o timeout=7200 $(ARGS)
