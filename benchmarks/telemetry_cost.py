@@ -13,6 +13,7 @@ from figures import Figure, arguments, tell
 
 from recsys.schema import RankedItem, Ranking
 from serving.config import ServerConfig
+from serving.interceptors import Interceptors
 from serving.telemetry.calls import CallsInterceptor
 from serving.telemetry.drift_watch import DriftWatch
 from serving.telemetry.telemetry import Telemetry
@@ -61,7 +62,7 @@ async def microseconds(call: Callable[[], Awaitable[Any]], times: int) -> float:
 async def measure(times: int) -> dict[str, Figure]:
     """Watch calls that nobody answers."""
     telemetry = Telemetry(ServerConfig(registry=Path("unused")))
-    interceptor = CallsInterceptor(telemetry.calls, "recsys.v1.RankingService")
+    interceptor = Interceptors(CallsInterceptor(telemetry.calls, "recsys.v1.RankingService"))
     handler, details, context = grpc.unary_unary_rpc_method_handler(nothing), Details(), Context()
     sampler = DriftWatch(["a"], ["a"], 0.01, reference=1)
 
@@ -74,7 +75,7 @@ async def measure(times: int) -> dict[str, Figure]:
     async def watched() -> None:
         await (await interceptor.intercept_service(found, details)).unary_unary(b"", context)
         sampler.wants(RANKING.request_id)
-        telemetry.ranked(RANKING, candidates=100, seconds=0.0016)
+        telemetry.ranked(RANKING, request_id="r", candidates=100, seconds=0.0016)
 
     floor, cost = await microseconds(plain, times), await microseconds(watched, times)
     return {

@@ -13,6 +13,7 @@ from recsys.errors import ConfigError, NotReady
 from serving.access.door import Door
 from serving.convert_report import report_to_wire
 from serving.convert_swaps import variants_from_wire
+from serving.interceptors import Interceptors
 from serving.operations import Operations
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -100,9 +101,11 @@ class AdminPort:
         """
         server = aio.server(
             interceptors=[
-                CallsInterceptor(self._calls, ADMIN_SERVICE),
-                door.interceptor,
-                StatusInterceptor(ADMIN_SERVICE),
+                Interceptors(
+                    CallsInterceptor(self._calls, ADMIN_SERVICE),
+                    door.interceptor,
+                    StatusInterceptor(ADMIN_SERVICE),
+                )
             ],
             options=[("grpc.so_reuseport", 0), *door.options],
         )

@@ -6,11 +6,10 @@ is read once the caller is let in.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
-from grpc import aio
 
 from recsys.errors import Overloaded
 from serving.status import refuse
@@ -23,21 +22,16 @@ UNREAD = (("grpc.server.max_pending_requests", 24), ("grpc.server.max_pending_re
 Knock = Callable[[float | None], None]
 
 
-class FrontInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+class FrontInterceptor:
     """Has ``knock`` asked about every call of one method; to stand behind the door, which says who calls."""
 
     def __init__(self, method: str, knock: Knock) -> None:
         self._method = method
         self._knock = knock
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def wrap(self, path: str, handler: Any) -> Any:
         """Wrap the method's handler; others pass through."""
-        handler: Any = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method != self._method:
+        if path != self._method:
             return handler
 
         async def looked_at(_: Any, context: Any) -> Any:

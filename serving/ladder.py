@@ -64,7 +64,8 @@ class Ladder:
     def asked(self, load: Load) -> None:
         """Count what is asked for."""
         with self._lock:
-            self._asked = Load.of_all((self._asked_now(), load.times(1 / _SPAN_S)))
+            before = self._asked_now()
+            self._asked = Load(*(had + new / _SPAN_S for had, new in zip(before, load, strict=True)))
             self._asked_at = self._now()
 
     def took(self, rung: Rung, load: Load, stages: Mapping[str, float]) -> None:
@@ -81,7 +82,11 @@ class Ladder:
         """
         with self._lock:
             first = self._look(waiting / self._most_waiting)
-            costs = self._costs.seconds(Load.of_all(load for load, _ in asked))
+            load = asked[0][0] if len(asked) == 1 else Load.of_all(load for load, _ in asked)
+            least_s = min(left_s for _, left_s in asked) / self._rules.margin
+            if first == 0 and self._costs.seconds_on(Rung.FULL, load) <= least_s:
+                return [FIRST] * len(asked)
+            costs = self._costs.seconds(load)
         return [_step(first, costs, left_s / self._rules.margin) for _, left_s in asked]
 
     def least_share(self) -> float:
@@ -94,7 +99,10 @@ class Ladder:
     def _look(self, queue: float) -> int:
         """Step up or down by the load, if it is time to; returns the rung's number."""
         now, rules = self._now(), self._rules
-        asked = self._asked_now()
+        asked, down_s = self._asked_now(), rules.down * self._threads
+        if not self._by_load and queue <= rules.down and self._costs.seconds_on(Rung.FULL, asked) <= down_s:
+            self._leaning, self._looked_at = None, now
+            return 0
         shares = [seconds / self._threads for seconds in self._costs.seconds(asked)]
         lowest, here = len(_RUNGS) - 1, self._by_load
         bearable = next((number for number, share in enumerate(shares) if share <= rules.down), lowest)

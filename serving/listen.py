@@ -12,6 +12,7 @@ from recsys.errors import ConfigError
 from serving.access.door import Door
 from serving.config import ServerConfig
 from serving.front import UNREAD, FrontInterceptor
+from serving.interceptors import Interceptors
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.relay import RelayInterceptor
@@ -33,11 +34,13 @@ def listening(
     server = aio.server(
         # Counted first, so that those who are refused are counted too.
         interceptors=[
-            CallsInterceptor(calls, SERVICE),
-            door.interceptor,
-            FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
-            StatusInterceptor(SERVICE),
-            *([RelayInterceptor(SERVICE, config)] if config.worker else []),
+            Interceptors(
+                CallsInterceptor(calls, SERVICE),
+                door.interceptor,
+                FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
+                StatusInterceptor(SERVICE),
+                *([RelayInterceptor(SERVICE, config)] if config.worker else []),
+            )
         ],
         options=[
             ("grpc.max_receive_message_length", config.max_message_bytes),

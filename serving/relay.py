@@ -15,6 +15,7 @@ from grpc import StatusCode, aio
 from recsys.errors import InvalidRequest, NoEventLog, NotReady, Overloaded, RecsysError, TooLate
 from serving.config import ServerConfig
 from serving.final_status import answer_of
+from serving.interceptors import Interceptors
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.servicer import RankingServicer
 from serving.status import PUSHBACK, StatusInterceptor
@@ -32,7 +33,7 @@ _ERRORS: dict[StatusCode, type[RecsysError]] = {
 }
 
 
-class RelayInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+class RelayInterceptor:
     """Answers what writes by asking the first worker, in each of the others; to stand behind all other interceptors."""
 
     def __init__(self, service: str, config: ServerConfig) -> None:
@@ -43,14 +44,8 @@ class RelayInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         if self._relays:
             self._stub = pb_grpc.RankingServiceStub(aio.insecure_channel(config.writer, options=_SOON))
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def wrap(self, path: str, handler: Any) -> Any:
         """Take the handler's place for methods that write; all others pass through."""
-        handler: Any = await continuation(handler_call_details)
-        path: Any = handler_call_details.method
         name = path.removeprefix(self._prefix)
         if name in _ITEMS and not self._keeps:
             return _made_like(handler, _refused)
@@ -91,7 +86,7 @@ class WriterPort:
         if config.worker != 1:
             return
         self._server = aio.server(
-            interceptors=[StatusInterceptor(self._service)],
+            interceptors=[Interceptors(StatusInterceptor(self._service))],
             options=[("grpc.max_receive_message_length", config.max_message_bytes)],
         )
         pb_grpc.add_RankingServiceServicer_to_server(self._servicer, self._server)

@@ -84,13 +84,16 @@ class RungCosts:
 
     def seconds(self, load: Load) -> list[float]:
         """Return how long a pass over a load is expected to take on each rung; what nobody knows costs nothing."""
+        return [self.seconds_on(rung, load) for rung in _DONE]
+
+    def seconds_on(self, rung: Rung, load: Load) -> float:
+        """Return how long a pass over a load is expected to take on one rung."""
         now = self._now()
-        each = {stage: seconds * _faded(now - seen) for stage, (seconds, seen) in self._learned.items()}
-        for stage, other in _AT_MOST.items():
-            each.setdefault(stage, each.get(other, 0.0))
-        return [
-            sum([load[counted] * each.get(stage, 0.0) for stage, counted in done.items()]) for done in _DONE.values()
-        ]
+        return sum([load[counted] * self._each(stage, now) for stage, counted in _DONE[rung].items() if load[counted]])
+
+    def _each(self, stage: str, now: float) -> float:
+        learned = self._learned.get(stage) or self._learned.get(_AT_MOST.get(stage, ""))
+        return learned[0] * _faded(now - learned[1]) if learned else 0.0
 
 
 def _faded(age_s: float) -> float:

@@ -145,9 +145,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         answer = ranking_to_wire(
             ranking, reasons, per_item=per_item, candidate_ids=asked.item_ids if request.candidate_ids else ()
         )
-        # Logs and traces name it as the line of the call does.
-        named_so = replace(ranking, request_id=named)
-        self._telemetry.ranked(named_so, candidates=len(asked.candidates), seconds=time.perf_counter() - began)
+        spent = time.perf_counter() - began
+        self._telemetry.ranked(ranking, request_id=named, candidates=len(asked.candidates), seconds=spent)
         return answer
 
     async def RecordEvents(  # noqa: N802 - gRPC's name

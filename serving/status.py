@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
-from grpc import StatusCode, aio
+from grpc import StatusCode
 from structlog.contextvars import bound_contextvars
 
 from recsys.errors import (
@@ -56,26 +56,21 @@ def status_of(error: Exception) -> tuple[StatusCode, str]:
     return StatusCode.INTERNAL, "internal error"
 
 
-class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+class StatusInterceptor:
     """Guards every method of one service that has one answer: parses, answers its errors, logs one line per call."""
 
     def __init__(self, service: str) -> None:
         self._prefix = f"/{service}/"
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def wrap(self, path: str, handler: Any) -> Any:
         """Wrap the method's handler; other services, such as health, pass through."""
-        handler: Any = await continuation(handler_call_details)
-        method = str(handler_call_details.method)
-        if handler is None or handler.response_streaming or not method.startswith(self._prefix):
+        if handler.response_streaming or not path.startswith(self._prefix):
             return handler
-        limit = LIMITS.get(method.removeprefix(self._prefix))
+        method = path.removeprefix(self._prefix)
+        limit = LIMITS.get(method)
 
         async def guarded(data: bytes, context: Any) -> Any:
-            with bound_contextvars(method=method.removeprefix(self._prefix)):
+            with bound_contextvars(method=method):
                 return await _answer(lambda: handler.unary_unary(_parse(handler, data, limit), context), context)
 
         async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
@@ -83,7 +78,7 @@ class StatusInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
                 async for data in parts:
                     yield _parse(handler, data, limit)
 
-            with bound_contextvars(method=method.removeprefix(self._prefix)):
+            with bound_contextvars(method=method):
                 return await _answer(lambda: handler.stream_unary(requests(), context), context)
 
         # No deserialisers here: gRPC itself would answer INTERNAL to bytes that it cannot parse.

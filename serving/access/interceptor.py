@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 import structlog
-from grpc import aio
 
 from recsys.errors import PermissionDenied, Unauthenticated
 from serving.access.caller import ANYBODY, Caller, calling
@@ -30,7 +29,7 @@ _MAKE = {
 Admit = Callable[[Any], Awaitable[Caller]]
 
 
-class AccessInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+class AccessInterceptor:
     """Has each method called by those who have its role; without tokens and certificates, anybody has every role.
 
     A token counts before a certificate. ``serving.access.caller.current`` says in a call who makes it.
@@ -40,36 +39,31 @@ class AccessInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gene
         self._tokens = tokens
         self._certificates = certificates
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def wrap(self, path: str, handler: Any) -> Any:
         """Wrap the method's handler; what needs no role passes through, as what does not exist."""
-        handler: Any = await continuation(handler_call_details)
-        details: Any = handler_call_details
-        role = role_of(details.method)
-        if handler is None or role == OPEN:
+        role = role_of(path)
+        if role == OPEN:
             return handler
 
         async def admit(context: Any) -> Caller:
             began = time.perf_counter()
             caller = None
             try:
-                caller = self._caller(details.invocation_metadata, context)
+                caller = self._caller(context)
                 _check_role(caller, role)
             except Exception as error:  # gRPC itself would tell the caller its text
                 code, text = status_of(error)
-                _log_refusal(details.method, code, error, caller, began)
+                _log_refusal(path, code, error, caller, began)
                 await context.abort(code, text)
                 raise  # never reached, which the types do not say
             return caller
 
         return _guarded(handler, admit)
 
-    def _caller(self, metadata: Any, context: Any) -> Caller:
+    def _caller(self, context: Any) -> Caller:
         if self._tokens is None and self._certificates is None:
             return ANYBODY
+        metadata = context.invocation_metadata()
         if self._tokens is not None and (sent := [value for key, value in metadata if key == "authorization"]):
             scheme, _, token = sent[0].partition(" ")
             if len(sent) > 1 or scheme.lower() != "bearer":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client import Histogram
 
 from recsys.schema import Ranking, Rung
@@ -23,8 +25,11 @@ class Answers:
         self._stages: dict[str, Histogram] = {}
         self._rungs = {rung: metrics.rank_seconds.labels(rung) for rung in Rung}
 
-    def ranked(self, ranking: Ranking, *, candidates: int, seconds: float) -> None:
-        """Observe an answer to so many candidates; ``seconds`` are those of the whole call."""
+    def ranked(self, ranking: Ranking, *, request_id: str, candidates: int, seconds: float) -> None:
+        """Observe an answer to so many candidates; ``seconds`` are those of the whole call.
+
+        Logs and traces name the request by ``request_id``, as the line of the call does.
+        """
         metrics, stages = self._metrics, dict(ranking.stage_seconds)
         stages[WIRE] = max(0.0, seconds - sum(stages.values()))
         for stage, spent in stages.items():
@@ -46,9 +51,10 @@ class Answers:
             metrics.click_probability.observe(ranking.items[0].click_probability)
         if seconds >= self._slow.limit_s:
             metrics.slow.inc()
-            self._slow.tell(ranking, stages, candidates=candidates, seconds=seconds)
+            named = replace(ranking, request_id=request_id)
+            self._slow.tell(named, stages, candidates=candidates, seconds=seconds)
         if self._tracing is not None:
-            self._tracing.stages(ranking, stages, candidates=candidates)
+            self._tracing.stages(replace(ranking, request_id=request_id), stages, candidates=candidates)
 
     def _did_without(self, ranking: Ranking) -> None:
         if ranking.rung_reason is not None:

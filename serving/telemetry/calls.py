@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
-from grpc import StatusCode, aio
+from grpc import StatusCode
 
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.recent import Recent
@@ -75,28 +75,22 @@ class _Method:
             ended(code)
 
 
-class CallsInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
+class CallsInterceptor:
     """Watches the methods of one service that have one answer; to stand before all other interceptors."""
 
     def __init__(self, calls: Calls, service: str) -> None:
         self._calls = calls
         self._prefix = f"/{service}/"
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    def wrap(self, path: str, handler: Any) -> Any:
         """Wrap the method's handler; other services, such as health, pass through."""
-        handler: Any = await continuation(handler_call_details)
-        path = str(handler_call_details.method)
-        if handler is None or handler.response_streaming or not path.startswith(self._prefix):
+        if handler.response_streaming or not path.startswith(self._prefix):
             return handler
         method = self._calls.of(path.removeprefix(self._prefix))
         answer = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def watched(request: Any, context: Any) -> Any:
-            with self._span(path, handler_call_details) as ended:
+            with self._span(path, context) as ended:
                 return await method.watched(lambda: answer(request, context), context, ended)
 
         make = (
@@ -104,10 +98,10 @@ class CallsInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg] # gener
         )
         return make(watched, handler.request_deserializer, handler.response_serializer)
 
-    def _span(self, path: str, details: grpc.HandlerCallDetails) -> AbstractContextManager[Callable[[str], None]]:
+    def _span(self, path: str, context: Any) -> AbstractContextManager[Callable[[str], None]]:
         if self._calls.tracing is None:
             return nullcontext(_nobody)
-        metadata = {key: value for key, value in details.invocation_metadata if isinstance(value, str)}
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         return self._calls.tracing.call(path.removeprefix("/"), metadata)
 
 

@@ -60,6 +60,9 @@ class Call:
     def time_remaining(self) -> float | None:
         return None
 
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
     def auth_context(self) -> dict[str, list[bytes]]:
         return {}
 

@@ -18,6 +18,7 @@ from serving.access.caller import ROLES, current
 from serving.access.door import Door, open_door
 from serving.access.roles import METHOD_ROLE, role_of
 from serving.access.settings import AccessSettings
+from serving.interceptors import Interceptors
 from serving.listen import SERVICE
 from serving.pb import ranking_pb2 as pb
 
@@ -172,7 +173,7 @@ def answers_of(door: Door, method: str, client: Any, token: str | None, *, guard
     )
 
     async def ask() -> Any:
-        server = aio.server(interceptors=[door.interceptor] if guard else [])
+        server = aio.server(interceptors=[Interceptors(*([door.interceptor] if guard else []))])
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
         address = f"127.0.0.1:{door.listen(server, '127.0.0.1:0')}"
         await server.start()

@@ -23,6 +23,7 @@ from recsys.events import Impression, Interaction
 from recsys.schema import Ranking, Rung, RungReason
 from serving.client import RankingClient, ServiceError
 from serving.config import ServerConfig
+from serving.interceptors import Interceptors
 from serving.telemetry.calls import CallsInterceptor
 from serving.telemetry.telemetry import Telemetry
 
@@ -91,7 +92,7 @@ def test_an_error_that_nobody_has_translated_is_counted_as_what_grpc_makes_of_it
         async def broken(_data: bytes, _context: Any) -> bytes:
             raise KeyError("user-7")
 
-        server = aio.server(interceptors=[CallsInterceptor(telemetry.calls, "plain")])
+        server = aio.server(interceptors=[Interceptors(CallsInterceptor(telemetry.calls, "plain"))])
         handler = grpc.unary_unary_rpc_method_handler(broken)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("plain", {"Rank": handler}),))
         port = server.add_insecure_port("127.0.0.1:0")
@@ -151,7 +152,7 @@ def test_degraded_answers_are_counted_by_reason_and_steps_down_by_rung_and_reaso
         {"degraded": ("no_state", "no_text"), "rung": Rung.BEHAVIOUR, "rung_reason": RungReason.DEADLINE},
         {"rung": Rung.BEHAVIOUR, "rung_reason": RungReason.FAULT},
     ):
-        telemetry.ranked(replace(ranking, **without), candidates=0, seconds=0.01)
+        telemetry.ranked(replace(ranking, **without), request_id="r", candidates=0, seconds=0.01)
 
     def value(name: str, **labels: str) -> float | None:
         return telemetry.registry.get_sample_value(name, labels)
