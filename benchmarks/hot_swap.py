@@ -55,7 +55,7 @@ class Effort:
     closed_s: float
 
 
-FULL = Effort(scale=Scale(), swaps=200, before_s=3.0, closed_s=5.0)
+FULL = Effort(scale=Scale(), swaps=200, before_s=1.0, closed_s=5.0)
 QUICK = Effort(scale=Scale(items=5_000, lists=2_000, users=120, fitted_lists=400), swaps=5, before_s=3.0, closed_s=1.0)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys.dataset.item_rows import conform_items
+from recsys.gentle import resting
 from recsys.id_index import IdIndex
 from recsys.schema import MAX_TEXT_BYTES, ItemText
 
@@ -32,7 +33,7 @@ class Catalog:
     def __init__(self, items: pl.DataFrame) -> None:
         self.items = items
         self.ids: list[str] = items["item_id"].to_list()
-        self._row = {item_id: row for row, item_id in enumerate(self.ids)}
+        self._row = {item_id: row for row, item_id in enumerate(resting(self.ids))}
         self._index = IdIndex(self.ids)
         self._changed = False
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from recsys.compiled import compiled, inlined
+from recsys.gentle import rest, resting
 
 # A tree's leaves are the bits of one word.
 MOST_LEAVES = 64
@@ -61,6 +62,7 @@ class Forest(NamedTuple):
         kinds: dict[tuple[int, float], list[tuple[float, int, int]]] = {}
         values = np.zeros((len(blocks) - 1, MOST_LEAVES))
         for tree, block in enumerate(blocks[1:]):
+            rest()
             fields = dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
             if int(fields["num_leaves"]) > MOST_LEAVES or fields.get("is_linear", "0") != "0":
                 raise NotForThis(f"tree {tree} has more than {MOST_LEAVES} leaves, or is linear")
@@ -75,15 +77,15 @@ class Forest(NamedTuple):
                 first, last = left[node]
                 stays = ~(((1 << (last - first)) - 1) << first) & ((1 << MOST_LEAVES) - 1)
                 kinds.setdefault(nodes.kind(node), []).append((nodes.thresholds[node], tree, stays))
-        asked = [(kind, sorted(nodes)) for kind, nodes in kinds.items()]
+        asked = [(kind, sorted(kinds[kind])) for kind in resting(kinds, every=1)]
         flat = [node for _, found in asked for node in found]
         return cls(
             columns=np.array([column for (column, _), _ in asked], np.int64),
             missing=np.array([missing for (_, missing), _ in asked], np.float64),
             begins=np.cumsum([0, *(len(found) for _, found in asked)]).astype(np.int64),
-            thresholds=np.array([threshold for threshold, _, _ in flat], np.float64),
-            trees=np.array([tree for _, tree, _ in flat], np.int64),
-            stays=np.array([stays for _, _, stays in flat], np.uint64),
+            thresholds=np.fromiter((threshold for threshold, _, _ in resting(flat)), np.float64, len(flat)),
+            trees=np.fromiter((tree for _, tree, _ in resting(flat)), np.int64, len(flat)),
+            stays=np.fromiter((stays for _, _, stays in resting(flat)), np.uint64, len(flat)),
             values=values,
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import brief, inlined
+from recsys.gentle import rest
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int32]
@@ -23,7 +24,7 @@ Rows = npt.NDArray[np.int32]
 _PRIME = np.uint64(0x100000001B3)
 _MIX_1, _MIX_2, _SHIFT = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53), np.uint64(33)
 # Ids that are hashed in one go.
-_AT_ONCE = 50_000
+_AT_ONCE = 4_096
 
 
 class IdIndex:
@@ -70,6 +71,7 @@ class IdIndex:
             _find(table.cells, table.rows, letters, ends, table.seed, found)
             if not np.array_equal(found, part):
                 return False
+            rest()
         return True
 
     def _build(self, rows: Rows) -> None:

@@ -100,9 +100,7 @@ class RankingPipeline:
         self._tables = ListTables(self.list_text, self.rungs)
 
     @classmethod
-    def load(
-        cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, crew: int = 1, gently: bool = False
-    ) -> Self:
+    def load(cls, directory: Path, *, threads: int = 1, cuda: bool | None = None, crew: int = 1) -> Self:
         """Load a bundle's directory, checking every byte first.
 
         Args:
@@ -110,12 +108,11 @@ class RankingPipeline:
             threads: threads for one operator of the text model.
             cuda: True or False forces the choice; None uses the GPU where there is one.
             crew: threads that share the work of a ranking of many candidates, as long as they have nothing else to do.
-            gently: rest again and again while the files are read, for a server that answers meanwhile.
 
         Raises:
             BundleError: the bundle is damaged or does not fit this build.
         """
-        bundle = read_bundle(directory, gently=gently)
+        bundle = read_bundle(directory)
         return cls(bundle.files, bundle.manifest, threads=threads, cuda=cuda, crew=crew)
 
     @property

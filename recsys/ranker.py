@@ -14,6 +14,7 @@ import numpy.typing as npt
 from recsys.crew import Crew
 from recsys.errors import BundleError
 from recsys.forest import Forest, NotForThis
+from recsys.gentle import rest
 
 # Scores are cut to this grid, far below any difference that means something and far above the noise of float sums.
 GRID = 1e-9
@@ -132,6 +133,7 @@ def check_model_text(model: bytes) -> None:
     edges = np.cumsum([start, *map(int, sizes)]).tolist()
     for number, (begin, end) in enumerate(pairwise(edges)):
         _check_tree(text[begin:end], number, features)
+        rest()
     if not text[edges[-1] :].startswith("end of trees\n"):
         raise _damaged("it does not end after its last tree")
 

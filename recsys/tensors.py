@@ -34,7 +34,7 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
     if len(data) < _LENGTH or begin > len(data):
         raise ValueError("the header is longer than the file")
     try:
-        header = json.loads(data[_LENGTH:begin])
+        header = json.loads(bytes(data[_LENGTH:begin]))
     except RecursionError:
         raise ValueError("the header is nested too deeply") from None
     if not isinstance(header, dict):

@@ -29,7 +29,7 @@ _NEWEST = 0.05
 _SOONEST_S = 0.01
 # How long the queue may be, in rankings, or in seconds where those are short: in a burst, and where it stands.
 _BURST, _BURST_S = 12, 0.05
-_KEPT, _KEPT_S = 3, 0.02
+_KEPT, _KEPT_S = 3, 0.03
 # The queue stands when no thread was idle for so many rankings, or seconds.
 _STANDING, _STANDING_S = 20, 0.1
 

@@ -25,18 +25,18 @@ def load_current(registry: Path) -> Model:
 
 
 def load_beside(bundle: Path) -> Model:
-    """Verify and load a bundle while another one serves, whose answers come first; raises as ``load_current``."""
-    return _load(bundle, verify(bundle, timeout_s=_PATIENCE_S, gently=True), gently=True)
+    """Verify and load a bundle while another one serves, for a gentle thread; raises as ``load_current``."""
+    return _load(bundle, verify(bundle, timeout_s=_PATIENCE_S, gently=True))
 
 
-def _load(bundle: Path, verdict: Verification, *, gently: bool = False) -> Model:
+def _load(bundle: Path, verdict: Verification) -> Model:
     if not verdict.ok:
         refused = verdict.checks[-1]
         raise BundleError(f"bundle {bundle.name} is refused: {refused.name}: {refused.detail}")
     # Only now: the server listens, and refuses a bundle, without having loaded the model libraries.
     from recsys.pipeline import RankingPipeline  # noqa: PLC0415
 
-    return RankingPipeline.load(bundle, crew=usable_cores(), gently=gently)
+    return RankingPipeline.load(bundle, crew=usable_cores())
 
 
 def warm_up(model: Model) -> None:

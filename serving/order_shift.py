@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from recsys.agreement import kendall_tau, top_overlap
+from recsys.gentle import rest
 from recsys.schema import Ranking, RankRequest
 from serving.model import Model
 
@@ -48,7 +49,10 @@ def mean_overlap(requests: Iterable[RankRequest], one: Model, other: Model) -> f
     """
     overlaps = []
     for request in map(whole, requests):
-        shift = shift_of(one.rank(request), other.rank(request))
+        answer = one.rank(request)
+        rest()
+        shift = shift_of(answer, other.rank(request))
+        rest()
         if len(request.candidates) > TOP:
             overlaps.append(shift.top_overlap)
     return fmean(overlaps) if overlaps else math.nan

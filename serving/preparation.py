@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from recsys.errors import BundleError, SwapRefused
+from recsys.gentle import gentle
 from recsys.registry import Registry
 from recsys.schema import RankRequest
 from serving.config import ServerConfig
@@ -31,7 +32,7 @@ from serving.spare_memory import spare_memory
 _TIMES_ITS_FILES = 4
 _POLL_S = 0.05
 # How long a recent request waits for a moment in which nobody waits for an answer, and how often it looks.
-_PATIENCE_S, _LOOK_S = 0.05, 0.001
+_PATIENCE_S, _LOOK_S = 0.05, 0.004
 
 _log = structlog.get_logger()
 
@@ -89,7 +90,7 @@ class Preparation:
             RecsysError: it must not be used; whatever else is raised says so too.
         """
         began = time.perf_counter()
-        with self._at_work:
+        with self._at_work, gentle():
             model = self._load_beside(self._registry.path(bundle_id))
             if model.bundle_id != bundle_id:
                 model.close()
@@ -105,7 +106,7 @@ class Preparation:
         Raises:
             SwapRefused: it orders too differently.
         """
-        with self._at_work:
+        with self._at_work, gentle():
             overlap = mean_overlap(self._when_spare(recent), serving, loaded.model)
         if not math.isnan(overlap) and overlap < least_overlap:
             raise SwapRefused(order_fault(overlap, least_overlap))

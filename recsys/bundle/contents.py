@@ -5,27 +5,33 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from recsys.bundle.manifest import FORMAT, MANIFEST, Manifest, ManifestDraft
 from recsys.bundle.onnx_guard import check_onnx
 from recsys.errors import BundleError
 from recsys.files import whole_directory
+from recsys.gentle import rest
 from recsys.ranker import check_model_text
 
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-# What is hashed at a stretch, and the rest after it, where others need the core.
-_PIECE, _REST_S = 1 << 20, 0.001
+# What is read or hashed at a stretch.
+_PIECE = 1 << 18
+# Files of this kind are nearly all of a bundle, and are read where they are.
+_TENSORS = ".safetensors"
 _RESTORE = "restore the bundle or publish it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFiles:
-    """A bundle whose bytes have been checked: parse these, never the files again."""
+    """A bundle whose bytes have been checked: parse these, never the files again. Tensors are read-only views."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
@@ -75,10 +81,8 @@ def read_manifest(directory: Path) -> Manifest:
     return Manifest.from_json(_read(directory / MANIFEST, None))
 
 
-def read_bundle(directory: Path, *, gently: bool = False) -> BundleFiles:
+def read_bundle(directory: Path) -> BundleFiles:
     """Read each file once, and refuse the bundle on any doubt: names, sizes, SHA-256, then the models' structure.
-
-    ``gently`` rests again and again, for a server that answers meanwhile.
 
     Raises:
         BundleError: which file is wrong, in what way, and what to do.
@@ -92,25 +96,34 @@ def read_bundle(directory: Path, *, gently: bool = False) -> BundleFiles:
     files = {}
     for name, entry in manifest.files.items():
         data = _read(directory / name, entry.bytes)
-        if _sha256(data, _REST_S if gently else 0.0) != entry.sha256:
+        if _sha256(data) != entry.sha256:
             raise BundleError(f"{name} is damaged: its SHA-256 is not the one in {MANIFEST}; {_RESTORE}")
         files[name] = data
     _guard(files)
     return BundleFiles(manifest=manifest, files=files)
 
 
-def _sha256(data: bytes, rest_s: float) -> str:
-    if not rest_s:
-        return hashlib.sha256(data).hexdigest()
+def _pieces(file: FileIO, size: int) -> bytes:
+    """Read a large file as a gentle thread must, into memory that nobody has written to before."""
+    found = memoryview(np.empty(size, np.uint8).data)
+    at = 0
+    while at < size and (length := file.readinto(found[at : at + _PIECE])):
+        at += length
+        rest()
+    # What reads tensors takes a view for bytes; to make it bytes would be to copy all of it at once.
+    return cast("bytes", found[:at].toreadonly())
+
+
+def _sha256(data: bytes) -> str:
     digest, view = hashlib.sha256(), memoryview(data)
     for begin in range(0, len(data), _PIECE):
         digest.update(view[begin : begin + _PIECE])
-        time.sleep(rest_s)
+        rest()
     return digest.hexdigest()
 
 
 def _entry(data: bytes) -> dict[str, str | int]:
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return {"sha256": _sha256(data), "bytes": len(data)}
 
 
 def _guard(files: Mapping[str, bytes]) -> None:
@@ -140,7 +153,7 @@ def _read(path: Path, size: int | None) -> bytes:
             raise BundleError(f"{path.name} is {status.st_size} bytes long, too long for what it is; {_RESTORE}")
         if size is not None and status.st_size != size:
             raise BundleError(f"{path.name} is {status.st_size} bytes long and should be {size}; {_RESTORE}")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(status.st_size)
+        with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
+            return _pieces(file, status.st_size) if path.suffix == _TENSORS else file.read(status.st_size)
     finally:
         os.close(handle)

@@ -10,6 +10,7 @@ import polars as pl
 
 from recsys.catalog import Catalog
 from recsys.features.keys import Keys, keys_of
+from recsys.gentle import rest, resting
 
 MAX_VALUES_PER_ITEM = 16
 MAX_VALUES = 32_768
@@ -92,6 +93,7 @@ class Values:
                 .filter(pl.col("place") < int(self.blocks[block + 1]))
             )
             codes[placed["row"].to_numpy(), placed["place"].to_numpy()] = placed["code"].to_numpy()
+            rest()
         return codes
 
 
@@ -123,7 +125,8 @@ class Numbers:
 
     def shares(self, raw: Floats) -> Floats:
         """Return which share of the catalog has a smaller number, ties counting half; NaN without one; [n, N]."""
-        return np.stack([_share_below(column, known) for column, known in zip(raw.T, self.known, strict=True)], axis=1)
+        shares = (_share_below(column, known) for column, known in zip(raw.T, self.known, strict=True))
+        return np.stack([*resting(shares, every=1)], axis=1)
 
 
 def raw_numbers(items: pl.DataFrame, names: tuple[str, ...]) -> Floats:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from recsys.catalog import Catalog
 from recsys.features.attributes import Floats, Numbers, Values, number_names, raw_numbers, value_names
 from recsys.features.keys import Keys, keys_of
+from recsys.gentle import resting
 
 
 class CatalogFacts:
@@ -44,8 +45,8 @@ class CatalogFacts:
         self.codes[new] = self.values.encode(items)
         self.raw[new] = raw_numbers(items, self.numbers.names)
         self.share[new] = self.numbers.shares(self.raw[new])
-        self.categories[new] = keys_of(items["category"])
-        self.keys[new] = keys_of(items["item_id"])
+        self.categories[new] = keys_of(resting(items["category"]))
+        self.keys[new] = keys_of(resting(items["item_id"]))
 
     def _make_room(self, rows: int) -> None:
         if rows > len(self.keys):

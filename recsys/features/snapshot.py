@@ -13,9 +13,12 @@ from safetensors.numpy import save as save_tensors
 from recsys.errors import BundleError
 from recsys.features.keys import Keys, append_all, empty_index
 from recsys.features.tables import Items, Keyed, Tables, Users, columns_of, empty_tables, grown
+from recsys.gentle import rest
 from recsys.tensors import read_tensors
 
 FORMAT = 4
+# Rows that are copied at a stretch.
+_ROWS = 4_096
 _KEYED = ("items", "users", "categories", "surfaces")
 
 
@@ -99,7 +102,9 @@ def _fill(table: Items | Users | Keyed, arrays: dict[str, npt.NDArray[Any]], nam
         written = arrays[f"{name}.{column_name}"]
         if written.dtype != column.dtype or written.shape != (used, *column.shape[1:]):
             raise ValueError(f"{name}.{column_name} has the shape {written.shape} of {written.dtype}")
-        column[:used] = written
+        for begin in range(0, used, _ROWS):
+            column[begin : min(begin + _ROWS, used)] = written[begin : begin + _ROWS]
+            rest()
 
 
 def _indexed(table: Any) -> Any:
