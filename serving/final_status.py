@@ -21,7 +21,14 @@ async def answer_of(call: Any) -> Any:
         aio.AioRpcError: with the status that the server sent.
     """
     came: list[aio.AioRpcError] = []
-    call.add_done_callback(lambda ended: came.append(_error(ended)))
+
+    def note(ended: Any) -> None:
+        # At the moment when it comes, because what follows may write over it.
+        code, details, trailers = map(_had, (ended.code(), ended.details(), ended.trailing_metadata()))
+        if code is not None:
+            came.append(aio.AioRpcError(code, aio.Metadata(), trailers or aio.Metadata(), details, ""))
+
+    call.add_done_callback(note)
     try:
         return await call
     except aio.AioRpcError as error:
@@ -30,17 +37,11 @@ async def answer_of(call: Any) -> Any:
         raise
 
 
-def _error(ended: Any) -> aio.AioRpcError:
-    """Note the status at the moment when it comes, because what follows may write over it."""
-    code, details, trailers = (_had(part()) for part in (ended.code, ended.details, ended.trailing_metadata))
-    return aio.AioRpcError(code, aio.Metadata(), trailers or aio.Metadata(), details, debug_error_string="")
-
-
 def _had(value: Coroutine[Any, Any, Any]) -> Any:
-    """Take what a coroutine returns without a pause, as those of an ended call do."""
+    """Return what a coroutine returns without a pause, as those of an ended call do; None of one that waits."""
     try:
         value.send(None)
     except StopIteration as stop:
         return stop.value
     value.close()
-    raise RuntimeError("grpc.aio calls back before a call has its status")
+    return None
