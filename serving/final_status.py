@@ -25,7 +25,7 @@ async def answer_of(call: Any) -> Any:
     def note(ended: Any) -> None:
         # At the moment when it comes, because what follows may write over it.
         code, details, trailers = map(_had, (ended.code(), ended.details(), ended.trailing_metadata()))
-        if code is not None:
+        if code not in (None, StatusCode.OK):
             came.append(aio.AioRpcError(code, aio.Metadata(), trailers or aio.Metadata(), details, ""))
 
     call.add_done_callback(note)
