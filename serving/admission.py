@@ -31,7 +31,7 @@ _SOONEST_S = 0.01
 _BURST, _BURST_S = 12, 0.05
 _KEPT, _KEPT_S = 3, 0.03
 # The queue stands when no thread was idle for so many rankings, or seconds.
-_STANDING, _STANDING_S = 20, 0.1
+_STANDING, _STANDING_S = 20, 0.5
 
 _SAYS = {
     Reason.QUEUE: "too many requests wait",

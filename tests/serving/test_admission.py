@@ -130,7 +130,7 @@ def test_a_burst_may_fill_the_queue_which_may_not_stand() -> None:
         assert filled(admission, burst) == 13  # ahead of the last one 12 rankings wait
     with ExitStack() as rush:
         enter(rush, admission).begin()
-        clock.now += 0.21  # nobody was idle for as long as 20 rankings take
+        clock.now += 0.51  # nobody was idle for half a second
         assert filled(admission, rush) == 4
 
     assert admission.refusals.by_reason()["standing",] == 2
@@ -142,7 +142,7 @@ def test_the_queue_stands_no_more_once_a_thread_was_idle() -> None:
     learned(admission, 0.01)
     with ExitStack() as rush:
         enter(rush, admission).begin()
-        clock.now += 0.21
+        clock.now += 0.51
         filled(admission, rush)
     with ExitStack() as burst:
         assert filled(admission, burst) == 13
@@ -154,7 +154,7 @@ def test_the_control_a_server_that_does_not_shed_takes_everything() -> None:
     learned(admission, 0.01)
     with ExitStack() as stack:
         enter(stack, admission).begin()
-        clock.now += 0.21
+        clock.now += 0.51
         for _ in range(1_000):
             enter(stack, admission)
 
@@ -168,7 +168,7 @@ def test_where_the_queue_stands_a_lower_priority_gets_less_of_it(priority: str, 
     learned(admission, 0.01)
     with ExitStack() as stack:
         enter(stack, admission).begin()
-        clock.now += 0.21
+        clock.now += 0.51
         assert filled(admission, stack, priority) == places
         if priority != "interactive":
             enter(stack, admission)
@@ -180,7 +180,7 @@ def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
     learned(admission, 0.01)
     with ExitStack() as stack:
         enter(stack, admission, priority="batch").begin()
-        clock.now += 0.21
+        clock.now += 0.51
         assert filled(admission, stack) == 13  # a burst of people, as if nobody else were there
         with pytest.raises(Overloaded):
             enter(stack, admission, priority="batch")
