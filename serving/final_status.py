@@ -15,7 +15,7 @@ _LOST = (StatusCode.INTERNAL, "Internal error from Core")
 
 
 async def answer_of(call: Any) -> Any:
-    """Await the answer of a call whose request is a stream.
+    """Await the answer of a call, of one message or of a stream; only streams lose their status.
 
     Raises:
         aio.AioRpcError: with the status that the server sent.

@@ -1,6 +1,6 @@
 """What stands between gRPC and a method's handler, put together once for each method instead of at each call.
 
-gRPC asks every interceptor for a handler at every call, one inside the other; that is 40 µs for four of them.
+gRPC asks every interceptor for a handler at every call, one inside the other; that is some 15 µs for four of them.
 """
 
 from __future__ import annotations

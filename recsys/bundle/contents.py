@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import FileIO
+from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
@@ -103,7 +103,7 @@ def read_bundle(directory: Path) -> BundleFiles:
     return BundleFiles(manifest=manifest, files=files)
 
 
-def _pieces(file: FileIO, size: int) -> bytes:
+def _pieces(file: BufferedReader, size: int) -> bytes:
     """Read a large file as a gentle thread must, into memory that nobody has written to before."""
     found = memoryview(np.empty(size, np.uint8).data)
     at = 0
@@ -153,7 +153,7 @@ def _read(path: Path, size: int | None) -> bytes:
             raise BundleError(f"{path.name} is {status.st_size} bytes long, too long for what it is; {_RESTORE}")
         if size is not None and status.st_size != size:
             raise BundleError(f"{path.name} is {status.st_size} bytes long and should be {size}; {_RESTORE}")
-        with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             return _pieces(file, status.st_size) if path.suffix == _TENSORS else file.read(status.st_size)
     finally:
         os.close(handle)
