@@ -28,10 +28,10 @@ _own = _Own()
 
 
 @contextmanager
-def gentle(on: bool = True) -> Iterator[None]:
-    """Have this thread be gentle for as long as the block runs, or as it was, if not ``on``."""
+def gentle() -> Iterator[None]:
+    """Have this thread be gentle for as long as the block runs."""
     before = _own.began_s
-    _own.began_s = time.perf_counter() if on else before
+    _own.began_s = time.perf_counter()
     try:
         yield
     finally:

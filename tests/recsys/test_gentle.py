@@ -29,20 +29,12 @@ def test_a_gentle_thread_rests_and_ends_as_it_was(rests: list[float]) -> None:
     assert rests == [0.003, 0.003]
 
 
-def test_who_is_asked_not_to_be_gentle_is_not(rests: list[float]) -> None:
-    with gentle(on=False):
-        rest()
-
-    assert rests == []
-
-
 def test_gentleness_within_gentleness_does_not_end_it(rests: list[float]) -> None:
     with gentle():
-        with gentle(on=False):
-            rest()
         with gentle():
-            pass
+            rest()
         rest()
+    rest()
 
     assert len(rests) == 2
 
