@@ -91,7 +91,7 @@ def main() -> None:
                 value=len(rates) / effort.seconds, unit="1/s", says=f"without TLS and tokens, {PARALLEL[-1]} at a time"
             )
         by_length = sorted((max(map(len, requests[size])), reply) for size, reply in answers.items())
-        with console.status("measuring the floor ..."), process(_echo, by_length) as address:
+        with console.status("measuring the floor ..."), process(_echo, by_length, settled=False) as address:
             figures |= floor(address, requests, effort)
         outside = figures["rank_100_outside_p50_ms"].value + figures["rank_100_queue_p50_ms"].value
         figures["overhead_ratio"] = Figure(

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import uvloop
 
-from serving.server import SWITCH_S
+from serving.runtime import ENVIRONMENT, settle
 
 
 @contextmanager
-def process(serve: Callable[..., Any], *given: Any) -> Iterator[Any]:
+def process(serve: Callable[..., Any], *given: Any, settled: bool = True) -> Iterator[Any]:
     """Run a server in a process of its own; yields what it sends first, its address or several.
+
+    ``settled`` says whether gRPC runs in it as in ours, or as it comes.
 
     Raises:
         RuntimeError: it did not come up; with the end of its log.
@@ -28,7 +30,9 @@ def process(serve: Callable[..., Any], *given: Any) -> Iterator[Any]:
     ours, theirs = context.Pipe()
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         child = context.Process(target=_run, args=(serve, given, theirs, log.name), daemon=True)
-        child.start()
+        # It imports gRPC before it is asked to do anything.
+        with patch.dict(os.environ, ENVIRONMENT if settled else {}):
+            child.start()
         theirs.close()
         try:
             yield ours.recv()
@@ -44,6 +48,6 @@ def _run(serve: Callable[..., Any], given: tuple[Any, ...], pipe: Any, log: str)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.setdefault("RECSYS_LADDER", "false")  # figures are of full rankings, also where more is asked than fits
-    sys.setswitchinterval(SWITCH_S)
+    settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as ``recsys serve``
         runner.run(serve(pipe, *given))

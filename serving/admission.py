@@ -2,14 +2,16 @@
 
 The queue is bounded in length and in time: what waits, and what the request itself costs, is estimated from how long
 rankings took of late, in candidates. A server without a queue that can grow has no answers that come too late (Google,
-"Site Reliability Engineering", chapter 21). A burst may fill the queue; where the queue stands, because no thread has
-been idle for a while, it is kept just long enough to leave no thread idle (CoDel, as Facebook uses it: "Fail at Scale",
-ACM Queue 2015). Requests of lower priority find the queue full earlier, and do not make it stand for higher ones. A
-limit on what is in flight, which follows the latency (``serving.concurrency_limit``), stands behind all of it.
+"Site Reliability Engineering", chapter 21). A burst may fill the queue, as long as its callers can wait; where it
+stands, so that many were refused of late, it is kept just long enough to leave no thread idle (after CoDel, as Facebook
+uses it: "Fail at Scale", ACM Queue 2015). Requests of lower priority find the queue full earlier, do not make it stand
+for higher ones, and are not let in while those are refused. A limit on what is in flight, which follows the latency
+(``serving.concurrency_limit``), stands behind all of it.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,16 +24,22 @@ from serving.refusals import Reason, Refusals
 
 # How much of the queue each priority may fill, of ``serving.access.caller.PRIORITIES``.
 SHARES = {"interactive": 1.0, "prefetch": 0.5, "batch": 0.25}
+_HIGHER = {priority: tuple(SHARES)[:place] for place, priority in enumerate(SHARES)}
 # What a request costs beside its candidates, in candidates.
 _FIXED = 50
 # How much the newest ranking says about the next one.
 _NEWEST = 0.05
 _SOONEST_S = 0.01
-# How long the queue may be, in rankings, or in seconds where those are short: in a burst, and where it stands.
-_BURST, _BURST_S = 12, 0.05
-_KEPT, _KEPT_S = 3, 0.03
-# The queue stands when no thread was idle for so many rankings, or seconds.
-_STANDING, _STANDING_S = 20, 0.5
+# How long a burst may make the queue: rankings, or where those are short, a share of the time that a caller allows, and
+# seconds at most.
+_BURST, _BURST_SHARE, _BURST_S = 12, 0.2, 0.2
+# How long the queue is kept where it stands: rankings, or seconds where those are short.
+_KEPT, _KEPT_S = 6, 0.01
+# It stands for a priority of which a larger share was refused of late; and how much the newest request says about that.
+# Idle moments would say less: where the queue is short and the event loop busy, threads are idle now and then.
+_STANDING, _REFUSED_NEWEST = 0.15, 1 / 64
+# For so long after a refusal nobody of a lower priority is let in.
+_YIELDS_S = 0.5
 
 _SAYS = {
     Reason.QUEUE: "too many requests wait",
@@ -103,8 +111,9 @@ class Admission:
         self._waiting: set[Place] = set()
         self._waiting_work = 0
         self._in_flight = dict.fromkeys(SHARES, 0)
-        # When a thread had nothing to do for callers of this priority or a higher one.
-        self._idle_at = dict.fromkeys(SHARES, now())
+        self._refused = dict.fromkeys(SHARES, 0.0)  # the share of late
+        self._refused_at = dict.fromkeys(SHARES, -math.inf)
+        self._idle_at = now()
         self._seconds = 0.0  # of late, for a candidate
         self._work = 0.0  # of late, of a request
         self._lock = threading.Lock()
@@ -124,7 +133,7 @@ class Admission:
         """For how many seconds no thread has been idle; 0 while one is."""
         with self._lock:
             now = self.now()
-            return 0.0 if self._note_idle(now) else now - min(self._idle_at.values())
+            return 0.0 if self._note_idle(now) else now - self._idle_at
 
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""
@@ -150,6 +159,7 @@ class Admission:
         with self._lock:
             self._check(place.work, left_s, priority)
             self._work += _NEWEST * (place.work - self._work) if self._work else place.work
+            self._refused[priority] -= _REFUSED_NEWEST * self._refused[priority]
             self._in_flight[priority] += 1
             self._waiting.add(place)
             self._waiting_work += place.work
@@ -182,35 +192,46 @@ class Admission:
 
     def _note_idle(self, now: float) -> bool:
         """Say whether a thread has nothing to do."""
-        in_flight = 0
-        for priority, those in self._in_flight.items():  # highest first
-            in_flight += those
-            if in_flight >= self._threads:
-                return False
-            self._idle_at[priority] = now
+        if self.in_flight >= self._threads:
+            return False
+        self._idle_at = now
         return True
 
     def _check(self, work: float, left_s: float, priority: str) -> None:
         now = self.now()
-        if self._note_idle(now) or not self._sheds:
+        idle = self._note_idle(now)
+        if not self._sheds:
+            return
+        wait_s = self._seconds * self._waiting_work / self._threads
+        if any(now < self._refused_at[each] + _YIELDS_S for each in _HIGHER[priority]):
+            reason = Reason.STANDING
+        elif idle:
             # Somebody always has to be let in, or one slow ranking would shut the door for ever.
             return
-        share = SHARES[priority]
-        wait_s, cost_s = self._seconds * self._waiting_work / self._threads, self._seconds * work
-        standing = now - self._idle_at[priority] > max(_STANDING_S, _STANDING * cost_s / self._threads)
-        kept, kept_s = (_KEPT, _KEPT_S) if standing else (_BURST, _BURST_S)
-        if len(self._waiting) >= share * self._most_waiting:
-            reason = Reason.QUEUE
-        elif self._waiting_work > share * kept * work and wait_s > share * kept_s:
-            reason = Reason.STANDING
-        elif wait_s + cost_s > left_s and wait_s + cost_s * self.least_share() > left_s:
-            reason = Reason.DEADLINE
-        elif self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
-            reason = Reason.LIMIT
-        else:
+        elif (found := self._full(work, wait_s, left_s, priority)) is None:
             return
+        else:
+            reason = found
         self.refusals.add(reason)
+        if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
+            self._refused[priority] += _REFUSED_NEWEST * (1 - self._refused[priority])
+            self._refused_at[priority] = now
         raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, _SOONEST_S))
+
+    def _full(self, work: float, wait_s: float, left_s: float, priority: str) -> Reason | None:
+        """Say why there is no place for a request that would wait for so long; None where there is one."""
+        share, cost_s = SHARES[priority], self._seconds * work
+        standing = self._refused[priority] > _STANDING
+        kept, kept_s = (_KEPT, _KEPT_S) if standing else (_BURST, min(_BURST_S, _BURST_SHARE * left_s))
+        if len(self._waiting) >= share * self._most_waiting:
+            return Reason.QUEUE
+        if self._waiting_work > share * kept * work and wait_s > share * kept_s:
+            return Reason.STANDING
+        if wait_s + cost_s > left_s and wait_s + cost_s * self.least_share() > left_s:
+            return Reason.DEADLINE
+        if self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
+            return Reason.LIMIT
+        return None
 
 
 def admission_by(config: ServerConfig) -> Admission:

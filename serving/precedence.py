@@ -11,9 +11,9 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-# Steps of niceness. With three, what was let in is answered sooner, and the loop has no time to tell people from
-# batches before gRPC drops them unread (docs/experiments.md).
-_STEPS = 1
+# Steps of niceness. With three, the loop has no time to tell people from batches before gRPC drops them unread; with
+# one, it spends on refusals what rankings need (docs/experiments.md).
+_STEPS = 2
 _START_S = 10
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -53,10 +52,6 @@ from serving.worker import Worker
 
 # Time for the last answers to leave, in seconds; health watchers never leave, so they are cut off after it.
 _FAREWELL_S = 1.0
-
-# How long a thread that computes may keep Python's lock while the event loop waits for it: Python's own 5 ms are longer
-# than a ranking (docs/experiments.md has figures).
-SWITCH_S = 0.0005
 
 _log = structlog.get_logger()
 
@@ -291,7 +286,6 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
     """
     configure_logging(config.log_level, worker=config.worker)
     server = RankingServer(config, load_model)
-    sys.setswitchinterval(SWITCH_S)
     server.give_way()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         drained = runner.run(server.run())

@@ -77,9 +77,7 @@ def _run(config: ServerConfig) -> None:
 
         run_workers(config, [sys.executable, "-m", "recsys.cli", "worker"])
     else:
-        from serving.server import run_server  # noqa: PLC0415
-
-        run_server(config)
+        _serve(config)
 
 
 def usual_data(registry: Path) -> Path | None:
@@ -91,9 +89,17 @@ def usual_data(registry: Path) -> Path | None:
 def worker() -> None:
     """Serve as one of several workers; `recsys serve --workers` starts them, with all settings in the environment."""
     from serving.config import ServerConfig  # noqa: PLC0415
-    from serving.server import run_server  # noqa: PLC0415
 
-    run_server(ServerConfig.read())
+    _serve(ServerConfig.read())
+
+
+def _serve(config: ServerConfig) -> None:
+    from serving.runtime import settle  # noqa: PLC0415
+
+    settle()
+    from serving.server import run_server  # noqa: PLC0415 - gRPC is imported by it, not earlier
+
+    run_server(config)
 
 
 def pseudonym(
