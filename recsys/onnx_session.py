@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from functools import cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import onnxruntime as ort
 
@@ -12,6 +14,10 @@ CUDA = "CUDAExecutionProvider"
 # TF32 would round what is multiplied to 10 bits, and the order of near items with it (docs/decisions/0015). Memory is
 # taken as it is needed: an arena that doubles takes twice the item vectors from whoever shares the GPU.
 _CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+
+# Sessions that somebody has, by what they were opened from. To open an encoder holds Python's lock for 20 ms, and takes
+# its size in memory again; a bundle that takes another's place may well differ in its trees alone.
+_OPEN: WeakValueDictionary[tuple[bytes, int, bool], Any] = WeakValueDictionary()
 
 
 @cache
@@ -34,22 +40,26 @@ def cuda_usable() -> bool:
 
 
 def open_session(graph: bytes, *, threads: int = 0, cuda: bool | None = None) -> Any:
-    """Open an ONNX Runtime session on the given graph.
+    """Open an ONNX Runtime session on the given graph, or return the one that is open; any thread may run it.
 
     Args:
         graph: the serialised model; bytes, never a path, so that no external data can be pulled in.
         threads: threads for one operator; 0 lets ONNX Runtime choose.
         cuda: True or False forces the choice; None uses the GPU where there is one.
     """
+    use_cuda = cuda_usable() if cuda is None else cuda
+    key = (hashlib.sha256(graph).digest(), threads, use_cuda)
+    if (known := _OPEN.get(key)) is not None:
+        return known
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Spinning threads starve the event loop on small machines.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    use_cuda = cuda_usable() if cuda is None else cuda
     providers = [(CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"] if use_cuda else ["CPUExecutionProvider"]
-    return ort.InferenceSession(graph, options, providers=providers)
+    _OPEN[key] = session = ort.InferenceSession(graph, options, providers=providers)
+    return session
 
 
 def on_cuda(session: Any) -> bool:
