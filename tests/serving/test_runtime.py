@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+
+import pytest
 
 _SETTLED = "from serving.runtime import settle; settle(); import grpc"
 
@@ -30,6 +33,31 @@ def test_what_the_environment_says_stays() -> None:
     said = ran(f"{_SETTLED}; import os; print(os.environ['GRPC_EXPERIMENTS'])", GRPC_EXPERIMENTS="event_engine_fork")
 
     assert said == "event_engine_fork\n"
+
+
+# Threads that each keep some memory; how many arenas there are then, by glibc's own account.
+_ARENAS = """
+import ctypes, re, threading
+def keep():
+    kept = [ctypes.create_string_buffer(5_000) for _ in range(10)]
+    together.wait()
+together = threading.Barrier(9)
+threads = [threading.Thread(target=keep) for _ in range(8)]
+[each.start() for each in threads]
+libc = ctypes.CDLL(None)
+libc.malloc_stats()
+together.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="another C library than glibc")
+def test_threads_share_two_arenas() -> None:
+    assert ran(f"{_SETTLED}\n{_ARENAS}").count("Arena") == 2
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="another C library than glibc")
+def test_the_control_of_itself_glibc_makes_more() -> None:
+    assert ran(_ARENAS).count("Arena") > 2
 
 
 def test_the_command_line_imports_no_grpc_before_it_is_settled() -> None:
