@@ -61,29 +61,31 @@ class ListText:
         vectors = self._items.vectors
         rows = self._without(vectors.with_text(lists.item_rows), unread[0]).copy()
         attended = self._without(vectors.with_text(known), unread[1])
-        missing = [
-            tuple(catalog.ids[row] for row in known[place, lacking].tolist())
-            for place, lacking in enumerate((known >= 0) & (attended < 0))
-        ]
+        lacking = (known >= 0) & (attended < 0)
+        missing: list[tuple[str, ...]] = [()] * len(requests)
+        for place in np.flatnonzero(lacking.any(axis=1)).tolist():
+            missing[place] = tuple(catalog.ids[row] for row in known[place, lacking[place]].tolist())
         if reads is not None:
             rows[~reads] = -1
         came, queries = self._came(requests, seen, rows, reads, len(vectors)) if sent else ([], None)
         more = self._items.reader.encode(came) if came else None
         if watch is not None and came:
             watch.stop("reading")
-        asked = np.arange(len(rows)) if reads is None else np.flatnonzero(rows >= 0)
-        outputs = np.full((len(rows), len(TEXT_OUTPUTS)), np.nan, np.float32)
-        outputs[asked] = self._model.score(
+        asked = None if reads is None else np.flatnonzero(rows >= 0)
+        outputs = self._model.score(
             vectors,
-            rows[asked],
-            np.searchsorted(asked, lists.offsets),
+            rows if asked is None else rows[asked],
+            lists.offsets if asked is None else np.searchsorted(asked, lists.offsets),
             attended,
             history.actions,
             history.ages,
             queries=queries,
             more=more,
         )
-        if not np.isfinite(outputs[rows >= 0]).all():
+        if asked is not None:
+            scored, outputs = outputs, np.full((len(rows), len(TEXT_OUTPUTS)), np.nan, np.float32)
+            outputs[asked] = scored
+        if not (np.isfinite(outputs).all(axis=1) | (rows < 0)).all():
             raise TextFault("the text model says what is no number; look at the bundle's vectors, and roll back")
         return outputs, missing
 

@@ -14,13 +14,13 @@ class LiveVectors:
     """The vectors of the rows of a catalog, for any number of readers and writers at once.
 
     ``now`` is what a reader takes, once for all that it looks up: its length does not change, and a row that it calls
-    read is whole, because a vector is written before it is called so.
+    read is whole, because a vector is written before it is called so. Where all have been read it does not say each.
     """
 
     def __init__(self, vectors: Vectors) -> None:
         read = np.ones(len(vectors), np.bool_)
-        self.now = Vectors(vectors=vectors.vectors, item_logits=vectors.item_logits, read=read)
-        self._room = self.now
+        self.now = vectors
+        self._room = Vectors(vectors=vectors.vectors, item_logits=vectors.item_logits, read=read)
         self._writing = threading.Lock()
 
     def grow(self, length: int) -> None:
@@ -35,21 +35,23 @@ class LiveVectors:
         with self._writing:
             self._room.vectors[rows], self._room.item_logits[rows] = found.vectors, found.item_logits
             _flags(self._room)[rows] = True
+            self.now = _head(self._room, len(self.now))
 
     def has_read(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Tell which rows [n] have been read."""
-        read: npt.NDArray[np.bool_] = _flags(self.now)[rows]
+        read: npt.NDArray[np.bool_] = _flags(self._room)[rows]
         return read
 
 
 def _flags(vectors: Vectors) -> npt.NDArray[np.bool_]:
-    assert vectors.read is not None  # noqa: S101  # these vectors always say
+    assert vectors.read is not None  # noqa: S101  # the room's always say
     return vectors.read
 
 
 def _head(vectors: Vectors, length: int) -> Vectors:
+    read = _flags(vectors)[:length]
     return Vectors(
-        vectors=vectors.vectors[:length], item_logits=vectors.item_logits[:length], read=_flags(vectors)[:length]
+        vectors=vectors.vectors[:length], item_logits=vectors.item_logits[:length], read=None if read.all() else read
     )
 
 

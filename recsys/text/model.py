@@ -131,15 +131,18 @@ class TextModel:
         """
         if queries is not None:
             history, actions, ages = prepend_query(history, actions, ages, queries)
-        asked = _Asked(known, more, items, history, np.where(history < 0, 0, actions), ages)
+        asked = _Asked(known, more, items, history, actions * (history >= 0), ages)
         outputs = np.empty((len(items), len(TEXT_OUTPUTS)), np.float32)
         self.crew.share([partial(self._call, asked, pieces, outputs) for pieces in _calls(offsets, self.head.at_once)])
-        outputs[items < 0] = np.nan
+        if (without := items < 0).any():
+            outputs[without] = np.nan
         return outputs
 
     def _call(self, asked: _Asked, pieces: Sequence[_Piece], outputs: Floats) -> None:
         """Have the click head score B pieces of lists, and write what it says where they stand in ``outputs``."""
-        lists = [piece.number for piece in pieces]
+        first = pieces[0].number
+        # One list is a slice, which copies nothing.
+        lists = slice(first, first + 1) if len(pieces) == 1 else [piece.number for piece in pieces]
         rows = np.zeros((len(pieces), pieces[0].width), np.int64)
         for place, piece in enumerate(pieces):
             rows[place, : piece.end - piece.begin] = asked.items[piece.begin : piece.end]

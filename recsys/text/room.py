@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Room(threading.local):
         )
 
     def _shaped(self, name: str, *shape: int) -> Floats:
-        size = int(np.prod(shape))
+        size = prod(shape)
         if self._flat[name].size < size:
             self._flat[name] = np.zeros(size, np.float32)
         return self._flat[name][:size].reshape(shape)
