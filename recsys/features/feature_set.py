@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Catalog
-from recsys.compiled import compiled
+from recsys.compiled import compiled, prefetch
 from recsys.features import affinity, co_clicks, encounters, popularity, sizes, surprise
 from recsys.features.context import Context
 from recsys.features.declare import declare, fingerprint
@@ -56,6 +56,12 @@ def _fill(
     seen: Seen, question: Question, says: Sayings, profile: Floats, firsts: Columns, relative: Columns, table: Table
 ) -> None:
     """Write family after family, each from its first column on, in the order of ``declare``."""
+    for known in question.row:  # memory is asked for all of it at once, instead of by one feature after the other
+        if known >= 0:
+            prefetch(says.codes, known, 0)
+            prefetch(says.raw, known, 0)
+            prefetch(says.share, known, 0)
+            prefetch(says.categories, known, 0)
     past = surprise.choices(seen)
     popularity.fill(seen, question, says, table, firsts[0])
     encounters.fill(seen, question, says, table, firsts[1])

@@ -14,6 +14,9 @@ from recsys.features.shared_clicks import Recent, no_clicks, note, write_shared
 from recsys.features.tables import DAYPARTS, Ints, Items, Tables
 from recsys.features.windows import CLICKS, FIRST, LAST, LIMITS, RINGS, STARTS, TOTALS, VIEWS, WINDOWS, add_up, moment
 
+# How many rows ahead memory is asked for what they need: by then it is there, and has not been driven out again.
+_AHEAD = 12
+
 
 @inlined
 def look_one(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int, now: Ints, recent: Recent) -> None:
@@ -30,7 +33,10 @@ def look_one(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int
     age = max(ts - newest, 0) if newest > 0 else -1
     seen.age[number] = age if age >= 0 else np.nan
     if number + 1 < asked.ts.size:
-        _approach(tables, asked, number + 1, now)
+        _approach_user(tables, asked.user[number + 1])
+    if number == 0:
+        for row in range(min(_AHEAD, asked.item.size)):
+            _approach_item(tables.items, facts, asked.item[row], asked.row[row], now)
     user = -1
     if asked.user[number] != NOBODY and not asked.given[number]:
         user = find(tables.users.cells, tables.users.slots, asked.user[number])
@@ -49,6 +55,8 @@ def look_one(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int
     item, item_times, item_expected, item_actions = seen.item, seen.item_times, seen.item_expected, seen.item_actions
     category_seen, popularity, shared = seen.category, seen.popularity, seen.shared
     for row in range(asked.offsets[number], asked.offsets[number + 1]):
+        if row + _AHEAD < slots.size:
+            _approach_item(tables.items, facts, slots[row + _AHEAD], rows[row + _AHEAD], now)
         slot, known = slots[row], rows[row]
         _write(words, slot, now, age, item, row)
         _write(categories, category_of[known] if known >= 0 else -1, now, age, category_seen, row)
@@ -64,28 +72,27 @@ def look_one(tables: Tables, facts: Facts, asked: Asked, seen: Seen, number: int
 
 
 @inlined
-def _approach(tables: Tables, asked: Asked, number: int, now: Ints) -> None:
-    """Ask memory for the rows that a list will need, so that they are there when its turn comes."""
-    words, partners, expected, actions = (
-        tables.items.counts,
-        tables.items.partners,
-        tables.items.expected,
-        tables.items.actions,
-    )
-    slots = asked.item
-    for row in range(asked.offsets[number], asked.offsets[number + 1]):
-        slot = slots[row]
-        if slot >= 0:
-            prefetch(words, slot, 0)
-            prefetch(words, slot, 64)
-            for ring in range(RINGS):
-                prefetch(words, slot, 8 * (STARTS[ring] + now[1, ring]))
-            for line in range(4):
-                prefetch(partners, slot, 64 * line)
-            prefetch(expected, slot, 0)
-            prefetch(actions, slot, 0)
+def _approach_item(items: Items, facts: Facts, slot: int, known: int, now: Ints) -> None:
+    """Ask memory for what a candidate will need, so that it is there when its turn comes."""
+    if slot >= 0:
+        prefetch(items.counts, slot, 0)
+        prefetch(items.counts, slot, 64)
+        for ring in range(RINGS):
+            prefetch(items.counts, slot, 8 * (STARTS[ring] + now[1, ring]))
+        for line in range(4):
+            prefetch(items.partners, slot, 64 * line)
+        prefetch(items.expected, slot, 0)
+        prefetch(items.actions, slot, 0)
+    if known >= 0:
+        prefetch(facts.codes, known, 0)
+        prefetch(facts.category, known, 0)
+
+
+@inlined
+def _approach_user(tables: Tables, key: int) -> None:
+    """Ask memory for what is remembered of the user of a list, as for an item."""
     users = tables.users
-    user = find(users.cells, users.slots, asked.user[number]) if asked.user[number] != NOBODY else -1
+    user = find(users.cells, users.slots, key) if key != NOBODY else -1
     if user >= 0:
         for line in range(6):
             prefetch(users.liked_items, user, 64 * line)

@@ -48,20 +48,19 @@ def assemble(
     """
     views, clicks, rate = (behaviour_names.index(name) for name in ("item_views", "item_clicks", "item_rate"))
     table = np.empty((len(text), len(TEXT_COLUMNS) + behaviour.shape[1]), np.float32)
+    table[:, len(TEXT_COLUMNS) :] = behaviour
     _join(text, behaviour, offsets, views, clicks, rate, table)
     return table
 
 
 @compiled
 def _join(text: Table, behaviour: Table, offsets: Ints, views: int, clicks: int, rate: int, table: Table) -> None:
-    outputs, begin = text.shape[1], table.shape[1] - behaviour.shape[1]
+    outputs = text.shape[1]
     for row in range(text.shape[0]):
         for column in range(outputs):
             put(table, row, column, text[row, column])
         prior = _text_prior_rate(table[row, 0], behaviour[row, views], behaviour[row, clicks], behaviour[row, rate])
         put(table, row, outputs, prior)
-        for column in range(behaviour.shape[1]):
-            table[row, begin + column] = behaviour[row, column]
     write_ranks(table, offsets, _OUTPUTS, _RANKS)
     write_z_scores(table, offsets, _RELATIVE, _SCORES)
 

@@ -21,7 +21,7 @@ FIGURES = hnp.arrays(
 def written(write: Callable[..., None], values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Write the figures of all columns behind them, and return them."""
     width = values.shape[1]
-    table = np.concatenate([values, np.empty_like(values)], axis=1).astype(np.float32)
+    table = np.concatenate([values, np.zeros_like(values)], axis=1).astype(np.float32)
     write(table, offsets, np.arange(width), width)
     return table[:, width:]
 
@@ -40,6 +40,22 @@ def test_ranks_run_from_lowest_to_highest_and_ties_share() -> None:
     found = ranks(values, np.array([0, 5, 6]))
 
     assert np.allclose(found[:, 0], [2 / 3, 0.5 / 3, 0.5 / 3, 1.0, np.nan, 0.5], atol=1e-6, equal_nan=True)
+
+
+@given(values=FIGURES)
+@settings(max_examples=80, deadline=None)
+def test_a_rank_is_how_many_lie_below_and_half_of_those_that_are_equal(values: np.ndarray) -> None:
+    found = ranks(values, np.array([0, len(values)]))
+
+    for column, figures in zip(found.T, values.T, strict=True):
+        known = figures[~np.isnan(figures)]
+        below, equal = (known < figures[:, None]).sum(axis=1), (known == figures[:, None]).sum(axis=1)
+        expected = (below + (equal - 1) / 2) / (len(known) - 1) if len(known) > 1 else np.full(len(figures), 0.5)
+        assert np.allclose(column, np.where(np.isnan(figures), np.nan, expected), atol=2e-6, equal_nan=True)
+
+
+def test_zero_and_minus_zero_are_equal() -> None:
+    assert ranks(np.array([[0.0], [-0.0], [-1.0]]), np.array([0, 3]))[:, 0].tolist() == [0.75, 0.75, 0.0]
 
 
 def test_z_scores_have_mean_nothing_and_spread_one() -> None:
