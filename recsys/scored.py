@@ -89,8 +89,11 @@ def best_first(item_ids: Sequence[str], scores: npt.NDArray[np.float64]) -> npt.
     """Return the places [N] of items from the highest score to the lowest, equal ones in the order of their ids."""
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
-    if (falling[1:] == falling[:-1]).any():
-        return np.array(sorted(range(len(item_ids)), key=lambda place: (-scores[place], item_ids[place])), np.int64)
+    equal = np.concatenate([[False], falling[1:] == falling[:-1], [False]])  # to the one before
+    if equal.any():
+        ends = np.flatnonzero(equal[1:] != equal[:-1])  # of runs: from one that begins to its last
+        for begin, last in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
+            order[begin : last + 1] = sorted(order[begin : last + 1].tolist(), key=item_ids.__getitem__)
     return order
 
 
