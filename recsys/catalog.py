@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ class Catalog:
         self._row = {item_id: row for row, item_id in enumerate(resting(self.ids))}
         self._index = IdIndex(self.ids)
         self._changed = False
+        self._first_piece = len(items)
 
     def __len__(self) -> int:
         """Count the rows, those of changed and deleted items included."""
@@ -99,7 +101,10 @@ class Catalog:
         """Add what ``changes`` returned; gives the new rows, which no id leads to until ``publish``."""
         first = len(self)
         items = self.items.vstack(changes)
-        self.items = items.rechunk() if items.n_chunks() > _PIECES else items
+        if items.n_chunks() > _PIECES:
+            items = _one_piece(items, self._first_piece)
+            self._first_piece = len(items)
+        self.items = items
         self.ids.extend(changes["item_id"].to_list())
         return np.arange(first, len(self), dtype=np.int32)
 
@@ -126,6 +131,18 @@ class Catalog:
         known = [item_id for item_id in item_ids if self._row.pop(item_id, None) is not None]
         self._index.remove(known)
         return len(known)
+
+
+def _one_piece(items: pl.DataFrame, begin: int) -> pl.DataFrame:
+    """Make a table one piece again whose rows from ``begin`` on came in small ones.
+
+    Polars keeps the memory that a piece's strings were built in, some KiB for each column however short they are;
+    written and read again, they take no more than their length.
+    """
+    written = BytesIO()
+    items[begin:].write_ipc(written, compat_level=pl.CompatLevel.oldest())
+    written.seek(0)
+    return items[:begin].vstack(pl.read_ipc(written)).rechunk()
 
 
 def _tags(category: str, tags: list[str], further: list[str | list[str] | None]) -> tuple[str, ...]:
