@@ -49,7 +49,8 @@ def open_session(graph: bytes, *, threads: int = 0, cuda: bool | None = None) ->
     """
     use_cuda = cuda_usable() if cuda is None else cuda
     key = (hashlib.sha256(graph).digest(), threads, use_cuda)
-    if (known := _OPEN.get(key)) is not None:
+    # One that has fallen back to the CPU is not passed on: the GPU may be there again.
+    if (known := _OPEN.get(key)) is not None and on_cuda(known) == use_cuda:
         return known
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -38,7 +38,7 @@ _KEPT, _KEPT_S = 6, 0.01
 # It stands for a priority of which a larger share was refused of late; and how much the newest request says about that.
 # Idle moments would say less: where the queue is short and the event loop busy, threads are idle now and then.
 _STANDING, _REFUSED_NEWEST = 0.15, 1 / 64
-# For so long after a refusal nobody of a lower priority is let in.
+# For so long after a refusal nobody of a lower priority is let in, and the queue may stand.
 _YIELDS_S = 0.5
 
 _SAYS = {
@@ -202,8 +202,12 @@ class Admission:
         idle = self._note_idle(now)
         if not self._sheds:
             return
+        if now > self._refused_at[priority] + _YIELDS_S:
+            # Too much is asked at every moment, or not at all; bursts alone would keep the queue short for each other.
+            self._refused[priority] = 0.0
         wait_s = self._seconds * self._waiting_work / self._threads
-        if any(now < self._refused_at[each] + _YIELDS_S for each in _HIGHER[priority]):
+        yields_s = max((self._refused_at[each] + _YIELDS_S - now for each in _HIGHER[priority]), default=0.0)
+        if yields_s > 0:
             reason = Reason.STANDING
         elif idle:
             # Somebody always has to be let in, or one slow ranking would shut the door for ever.
@@ -216,7 +220,7 @@ class Admission:
         if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
             self._refused[priority] += _REFUSED_NEWEST * (1 - self._refused[priority])
             self._refused_at[priority] = now
-        raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, _SOONEST_S))
+        raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, yields_s, _SOONEST_S))
 
     def _full(self, work: float, wait_s: float, left_s: float, priority: str) -> Reason | None:
         """Say why there is no place for a request that would wait for so long; None where there is one."""
@@ -225,10 +229,10 @@ class Admission:
         kept, kept_s = (_KEPT, _KEPT_S) if standing else (_BURST, min(_BURST_S, _BURST_SHARE * left_s))
         if len(self._waiting) >= share * self._most_waiting:
             return Reason.QUEUE
-        if self._waiting_work > share * kept * work and wait_s > share * kept_s:
-            return Reason.STANDING
         if wait_s + cost_s > left_s and wait_s + cost_s * self.least_share() > left_s:
             return Reason.DEADLINE
+        if self._waiting_work > share * kept * work and wait_s > share * kept_s:
+            return Reason.STANDING
         if self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
             return Reason.LIMIT
         return None

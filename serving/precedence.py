@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 # Steps of niceness. With three, the loop has no time to tell people from batches before gRPC drops them unread; with
-# one, it spends on refusals what rankings need (docs/experiments.md).
+# less, it spends on refusals what rankings need (docs/experiments.md).
 _STEPS = 2
 _START_S = 10
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.runtime import ENVIRONMENT
+
 PLANTED = Path(__file__).with_name("planted_server.py")
 
 
@@ -52,7 +54,9 @@ def served(registry: Path, folder: Path, *, plant: str = "", **settings: object)
     if plant:
         command = [sys.executable, str(PLANTED), plant, str(registry)]
     said = {"port": 0, "admin_port": 0, "metrics_port": 0, "threads": 2, "data": folder / "live", **settings}
-    environment = {**os.environ, **{f"RECSYS_{name.upper()}": str(value) for name, value in said.items()}}
+    # The one with a fault has gRPC as `recsys serve` has it, though it imports it first.
+    ours = {f"RECSYS_{name.upper()}": str(value) for name, value in said.items()}
+    environment = {**os.environ, **ENVIRONMENT, **ours}
     with log.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file) as process:
         try:
             ports = _ports(process, log)

@@ -216,14 +216,49 @@ def test_while_people_are_refused_nobody_else_is_let_in() -> None:
         clock.now += 0.51
 
 
-def test_people_who_ask_for_the_impossible_shut_nobody_out() -> None:
-    admission = door()
-    learned(admission, 0.1)
+def test_who_yields_is_told_for_how_long() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    with ExitStack() as burst:
+        filled(admission, burst)
+    clock.now += 0.1
+    with ExitStack() as idle, pytest.raises(Overloaded) as refused:
+        enter(idle, admission, priority="batch")
+
+    assert refused.value.after_s == pytest.approx(0.4)
+
+
+def test_bursts_do_not_keep_the_queue_short_for_each_other() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    for _ in range(100):
+        with ExitStack() as burst:
+            assert rushed(admission, burst) == 13
+        clock.now += 1.0
+
+
+def test_the_control_without_a_pause_they_would() -> None:
+    admission = door(most_waiting=64)
+    learned(admission, 0.02)
+    with ExitStack() as burst:
+        assert rushed(admission, burst) == 13
+    with ExitStack() as burst:
+        assert rushed(admission, burst) == 7
+
+
+@pytest.mark.parametrize("waiting", [1, 14])
+def test_people_who_ask_for_the_impossible_shut_nobody_out(waiting: int) -> None:
+    admission = door(most_waiting=64)
+    learned(admission, 0.005)
     with ExitStack() as stack:
-        enter(stack, admission)
+        for _ in range(waiting):
+            enter(stack, admission)
         for _ in range(100):
             with pytest.raises(Overloaded, match="after the deadline"):
-                enter(stack, admission, 0.05)
+                enter(stack, admission, 0.004)
+        enter(stack, admission)
     with ExitStack() as idle:
         enter(idle, admission, priority="batch")
 

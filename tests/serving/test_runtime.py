@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -35,29 +34,28 @@ def test_what_the_environment_says_stays() -> None:
     assert said == "event_engine_fork\n"
 
 
-# Threads that each keep some memory; how many arenas there are then, by glibc's own account.
-_ARENAS = """
-import ctypes, re, threading
-def keep():
-    kept = [ctypes.create_string_buffer(5_000) for _ in range(10)]
-    together.wait()
-together = threading.Barrier(9)
-threads = [threading.Thread(target=keep) for _ in range(8)]
-[each.start() for each in threads]
-libc = ctypes.CDLL(None)
-libc.malloc_stats()
-together.wait()
+def test_what_is_settled_is_seen() -> None:
+    said = ran(f"{_SETTLED}; import os, sys; print(os.environ['GRPC_EXPERIMENTS'], sys.getswitchinterval())")
+
+    assert said == "-event_engine_listener 0.0005\n"
+
+
+# Runs a command of the service up to where it settles, and says whether gRPC had been imported by then.
+_UNTIL_SETTLED = """
+import sys, serving.runtime
+def settle():
+    print("grpc" in sys.modules)
+    sys.exit()
+serving.runtime.settle = settle
+import recsys.cli
+sys.argv = ["recsys", *{words}]
+recsys.cli.main()
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="another C library than glibc")
-def test_threads_share_two_arenas() -> None:
-    assert ran(f"{_SETTLED}\n{_ARENAS}").count("Arena") == 2
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="another C library than glibc")
-def test_the_control_of_itself_glibc_makes_more() -> None:
-    assert ran(_ARENAS).count("Arena") > 2
+@pytest.mark.parametrize("words", [["serve", "nowhere"], ["worker"]])
+def test_a_server_settles_before_grpc_is_imported(words: list[str]) -> None:
+    assert ran(_UNTIL_SETTLED.format(words=words), RECSYS_REGISTRY="nowhere") == "False\n"
 
 
 def test_the_command_line_imports_no_grpc_before_it_is_settled() -> None:
