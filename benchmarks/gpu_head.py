@@ -13,8 +13,8 @@ from gpu_scale import DIMENSIONS, HISTORY, Device, Scale, latencies, millisecond
 from recsys.gpu import GPU
 from recsys.onnx_session import open_session
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
-from recsys.text.model import Vectors
 from recsys.text.resident_head import ListRows, ResidentHead
+from recsys.text.vectors import Vectors
 from training.click_model import ClickHead as TorchHead
 from training.click_model import ClickModelConfig
 from training.export import export_head

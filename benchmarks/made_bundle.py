@@ -21,8 +21,8 @@ from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
 from recsys.schema import TEXT_OUTPUTS
 from recsys.text.grid import TEXT_GRID
-from recsys.text.model import Vectors
 from recsys.text.tokens import TextSettings
+from recsys.text.vectors import Vectors
 from training.golden import golden_requests
 from training.simulate import simulate
 from training.simulator.config import SimulationConfig

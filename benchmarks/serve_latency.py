@@ -4,7 +4,7 @@ The server is the product's own, in a process of its own, with a bundle of full 
 trees of 63 leaves (or any bundle, by ``--bundle``), and all that production has switched on: TLS, tokens, the event
 log, receipts and drift of one in a hundred, metrics, the log. Requests are in columns. Beside it stand the same server
 with an open door, requests in the readable form, and the floor: a bare gRPC server that sends back as many bytes as a
-ranking has.
+ranking has. All of them are asked in turn, some calls each, so that what the machine does at a moment concerns all.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -45,14 +45,37 @@ REQUESTS = 256  # different ones, asked in turn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is asked: calls one by one per number of candidates, and seconds of parallel calls."""
+    """How much is asked: calls one by one per number of candidates, in ``rounds``, and seconds of parallel calls."""
 
     calls: dict[int, int]
     seconds: float
+    rounds: int
 
 
-FULL = Effort(calls={100: 2_000, 1_000: 600}, seconds=15.0)
-QUICK = Effort(calls={100: 300, 1_000: 100}, seconds=3.0)
+FULL = Effort(calls={100: 2_000, 1_000: 600}, seconds=15.0, rounds=10)
+QUICK = Effort(calls={100: 300, 1_000: 100}, seconds=3.0, rounds=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Calls of one kind, what each took in milliseconds, and their answers; ``says`` what is particular to the kind."""
+
+    address: str
+    messages: list[bytes]
+    says: str
+    door: Production = OPEN
+    milliseconds: list[float] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+
+    def p(self, share: float) -> Figure:
+        """Return the milliseconds that a share of the calls, in percent, took at most."""
+        return Figure(value=float(np.percentile(self.milliseconds, share)), unit="ms", says=self.says)
+
+    def ask(self, calls: int) -> None:
+        """Ask once more."""
+        milliseconds, replies = one_by_one(self.address, self.messages, calls, self.door)
+        self.milliseconds.extend(milliseconds)
+        self.replies.extend(replies)
 
 
 def main() -> None:
@@ -76,28 +99,24 @@ def main() -> None:
         readable = {size: made_requests(bundle, dataset, size) for size in SIZES}
         guarded = in_production(Path(folder) / "production")
         with (
-            console.status("measuring the service ..."),
-            process(serve, bundle, options.threads, guarded.settings) as address,
+            process(serve, bundle, options.threads, guarded.settings) as closed,
+            process(serve, bundle, options.threads, OPEN.settings) as opened,
         ):
-            figures, answers = measure(address, requests, effort, guarded)
-            figures |= plain("readable", address, readable, effort, guarded)
-        with (
-            console.status("measuring it with an open door ..."),
-            process(serve, bundle, options.threads, OPEN.settings) as address,
-        ):
-            figures |= plain("open", address, requests, effort, OPEN)
-            rates = asyncio.run(in_parallel(address, requests[100], PARALLEL[-1], effort.seconds))
-            figures["open_rps_100"] = Figure(
-                value=len(rates) / effort.seconds, unit="1/s", says=f"without TLS and tokens, {PARALLEL[-1]} at a time"
+            # The longest message of each size, and an answer to it, shortest first.
+            answers = sorted(
+                (max(map(len, messages)), one_by_one(opened, messages, 1)[1][0]) for messages in requests.values()
             )
-        by_length = sorted((max(map(len, requests[size])), reply) for size, reply in answers.items())
-        with console.status("measuring the floor ..."), process(_echo, by_length, settled=False) as address:
-            figures |= floor(address, requests, effort)
-        outside = figures["rank_100_outside_p50_ms"].value + figures["rank_100_queue_p50_ms"].value
-        figures["overhead_ratio"] = Figure(
-            value=outside / figures["echo_p50_ms"].value, unit="x", says="all but the models, to bare gRPC without TLS"
-        )
+            with console.status("measuring ..."), process(_echo, answers, settled=False) as echo:
+                figures = measure(Servers(closed, opened, echo), requests, readable, effort, guarded)
     tell(f"serve_latency, {options.threads} threads", figures, options.json)
+
+
+class Servers(NamedTuple):
+    """Addresses: of ours with everything on, of ours with an open door, and of the one that only answers."""
+
+    closed: str
+    opened: str
+    echo: str
 
 
 def made_requests(bundle: Path, dataset: Path, candidates: int, *, columns: bool = False) -> list[bytes]:
@@ -125,61 +144,65 @@ def made_requests(bundle: Path, dataset: Path, candidates: int, *, columns: bool
 
 
 def measure(
-    address: str, requests: dict[int, list[bytes]], effort: Effort, door: Production
-) -> tuple[dict[str, Figure], dict[int, bytes]]:
-    """Ask the service: one by one with stages, then in parallel; also returns an answer per number of candidates."""
+    servers: Servers,
+    requests: dict[int, list[bytes]],
+    readable: dict[int, list[bytes]],
+    effort: Effort,
+    door: Production,
+) -> dict[str, Figure]:
+    """Ask each server one by one, in turn, and then in parallel."""
+    asked: dict[str, dict[int, Asked]] = {"": {}, "readable_": {}, "open_": {}, "echo": {}}
+    for size in SIZES:
+        asked[""][size] = Asked(
+            address=servers.closed,
+            messages=requests[size],
+            door=door,
+            says="everything on, columns, one call at a time",
+        )
+        asked["readable_"][size] = Asked(
+            address=servers.closed, messages=readable[size], door=door, says="candidates and places as messages"
+        )
+        asked["open_"][size] = Asked(address=servers.opened, messages=requests[size], says="without TLS and tokens")
+        asked["echo"][size] = Asked(
+            address=servers.echo, messages=requests[size], says=f"bare gRPC, messages of {size} candidates"
+        )
+    for _ in range(effort.rounds):
+        for kind in asked.values():
+            for size, one in kind.items():
+                one.ask(effort.calls[size] // effort.rounds)
     figures: dict[str, Figure] = {}
-    answers: dict[int, bytes] = {}
-    for size, messages in requests.items():
-        milliseconds, replies = one_by_one(address, messages, effort.calls[size], door)
-        answers[size] = replies[0]
-        for share in (50, 99):
-            name = f"rank_{size}_p{share}_ms"
-            figures[name] = Figure(
-                value=float(np.percentile(milliseconds, share)), unit="ms", says="one call at a time"
-            )
-        for stage, median in stages(milliseconds, replies).items():
+    for size, one in asked[""].items():
+        figures |= {f"rank_{size}_p{share}_ms": one.p(share) for share in (50, 99)}
+        for stage, median in stages(one.milliseconds, one.replies).items():
             says = "of it, on the wire and in conversion" if stage == "outside" else f"of it, the stage {stage}"
             figures[f"rank_{size}_{stage}_p50_ms"] = Figure(value=median, unit="ms", says=says)
-    rates = {
-        parallel: asyncio.run(in_parallel(address, requests[100], parallel, effort.seconds, door))
-        for parallel in PARALLEL
-    }
+    for name in ("readable_", "open_"):
+        figures |= {f"{name}rank_{size}_p50_ms": one.p(50) for size, one in asked[name].items()}
+    figures |= {"echo_p50_ms": asked["echo"][100].p(50), "echo_1000_p50_ms": asked["echo"][1_000].p(50)}
+    outside = figures["rank_100_outside_p50_ms"].value + figures["rank_100_queue_p50_ms"].value
+    figures["overhead_ratio"] = Figure(
+        value=outside / figures["echo_p50_ms"].value, unit="x", says="all but the models, to bare gRPC without TLS"
+    )
+    return figures | together(servers, requests[100], effort.seconds, door)
+
+
+def together(servers: Servers, messages: list[bytes], seconds: float, door: Production) -> dict[str, Figure]:
+    """Ask each server in parallel."""
+    figures: dict[str, Figure] = {}
+    rates = {each: asyncio.run(in_parallel(servers.closed, messages, each, seconds, door)) for each in PARALLEL}
     best = max(rates, key=lambda parallel: len(rates[parallel]))
     for parallel, milliseconds in rates.items():
         name = f"rps_100_at_{parallel}"
-        figures[name] = Figure(value=len(milliseconds) / effort.seconds, unit="1/s", says=f"{parallel} calls at a time")
-    figures["rps_100"] = Figure(value=len(rates[best]) / effort.seconds, unit="1/s", says="the best of these")
+        figures[name] = Figure(value=len(milliseconds) / seconds, unit="1/s", says=f"{parallel} calls at a time")
+    figures["rps_100"] = Figure(value=len(rates[best]) / seconds, unit="1/s", says="the best of these")
     p99 = float(np.percentile(rates[best], 99))
     figures["p99_100_ms"] = Figure(value=p99, unit="ms", says=f"under that load, {best} calls at a time")
-    return figures, answers
-
-
-def plain(
-    name: str, address: str, requests: dict[int, list[bytes]], effort: Effort, door: Production
-) -> dict[str, Figure]:
-    """Ask one by one, and return the medians alone."""
-    says = {"readable": "candidates and places as messages, one by one", "open": "without TLS and tokens"}[name]
-    return {
-        f"{name}_rank_{size}_p50_ms": Figure(
-            value=float(np.percentile(one_by_one(address, messages, effort.calls[size], door)[0], 50)),
-            unit="ms",
-            says=says,
-        )
-        for size, messages in requests.items()
-    }
-
-
-def floor(address: str, requests: dict[int, list[bytes]], effort: Effort) -> dict[str, Figure]:
-    """Ask the bare server with the same messages."""
-    figures = {}
-    for size, name in ((100, "echo_p50_ms"), (1_000, "echo_1000_p50_ms")):
-        milliseconds, _ = one_by_one(address, requests[size], effort.calls[size])
-        value = float(np.percentile(milliseconds, 50))
-        figures[name] = Figure(value=value, unit="ms", says=f"bare gRPC, messages of {size} candidates")
-    found = asyncio.run(in_parallel(address, requests[100], PARALLEL[-1], effort.seconds))
-    rate = len(found) / effort.seconds
-    figures["echo_rps"] = Figure(value=rate, unit="1/s", says=f"bare gRPC, {PARALLEL[-1]} calls at a time")
+    for name, address, says in (
+        ("open_rps_100", servers.opened, "without TLS and tokens"),
+        ("echo_rps", servers.echo, "bare gRPC"),
+    ):
+        found = asyncio.run(in_parallel(address, messages, PARALLEL[-1], seconds))
+        figures[name] = Figure(value=len(found) / seconds, unit="1/s", says=f"{says}, {PARALLEL[-1]} at a time")
     return figures
 
 

@@ -10,8 +10,9 @@ import polars as pl
 
 from recsys.catalog import Catalog
 from recsys.text.live_vectors import LiveVectors
-from recsys.text.model import TextModel, Vectors
+from recsys.text.model import TextModel
 from recsys.text.reader import TextReader
+from recsys.text.vectors import Vectors
 
 # What makes a change durable; returns the change's number where the changes are numbered.
 Record = Callable[[pl.DataFrame], int | None]

@@ -31,9 +31,10 @@ from recsys.schema import NO_STATE, Ranking, RankRequest, Reason, Rung, RungReas
 from recsys.scored import Scored, Stopwatch
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
-from recsys.text.model import TextModel, Vectors
+from recsys.text.model import TextModel
 from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vector_store import encoder_scope
+from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from recsys.catalog import ITEM_COLUMNS, Catalog
 from recsys.errors import BundleError
 from recsys.schema import ItemText
 from recsys.text.encoder import ItemEncoder
-from recsys.text.model import Vectors
 from recsys.text.tokens import ItemTokenizer, TextSettings
+from recsys.text.vectors import Vectors
 from training.score_job import Tell
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.metrics import list_metrics
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

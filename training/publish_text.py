@@ -10,8 +10,8 @@ import numpy as np
 from recsys.bundle import TextVariant
 from recsys.errors import BundleError
 from recsys.text.encoder import ItemEncoder
-from recsys.text.model import Vectors
 from recsys.text.tokens import Tokens
+from recsys.text.vectors import Vectors
 from training.export import convert_fp16, export_encoder, export_head, quantize_int8
 from training.finetune import score_lists
 from training.parity import ParitySample, may_ship, parity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,7 @@ from recsys.gpu import GPU, Gpu
 from recsys.onnx_session import cuda_usable, open_session
 from recsys.text.grid import on_grid
 from recsys.text.resident_head import ListRows, ResidentHead
-
-if TYPE_CHECKING:
-    from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 
 class LiveVectors:

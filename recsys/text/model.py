@@ -10,82 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from recsys.crew import Crew
-from recsys.errors import BundleError
 from recsys.schema import TEXT_OUTPUTS, ItemText
-from recsys.tensors import read_tensors
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
 from recsys.text.resident_head import ListRows
 from recsys.text.room import Room
 from recsys.text.tokens import ItemTokenizer
+from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vectors:
-    """Unit vectors [I, D] and item-only click logits [I] of I texts; ``read`` [I] is False where one is still to come.
-
-    None stands for all of them being there.
-    """
-
-    vectors: Floats
-    item_logits: Floats
-    read: npt.NDArray[np.bool_] | None = None
-
-    def __len__(self) -> int:
-        """Count the texts."""
-        return len(self.item_logits)
-
-    def to_bytes(self) -> bytes:
-        """Serialise as safetensors."""
-        return bytes(save({"vectors": self.vectors, "item_logits": self.item_logits}))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Vectors:
-        """Read what ``to_bytes`` wrote.
-
-        Raises:
-            BundleError: it is something else.
-        """
-        try:
-            tensors = read_tensors(data)
-            return cls(vectors=tensors["vectors"], item_logits=tensors["item_logits"])
-        except Exception as error:  # whatever it is: they have another form
-            raise BundleError("vectors.safetensors cannot be read; train and publish the bundle again") from error
-
-    def with_text(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Return the rows [n] of texts that have been read, -1 in place of the others; all lie below ``len(self)``."""
-        if self.read is None or not len(self):
-            return rows
-        return np.where(self.read[np.maximum(rows, 0)], rows, np.int32(-1))
-
-    def at(self, rows: npt.NDArray[np.integer], more: Vectors | None = None) -> tuple[Floats, Floats]:
-        """As ``gather``, for rows [n], into new arrays: vectors [n, D] and logits [n]."""
-        vectors, logits = np.empty((len(rows), self.vectors.shape[1]), np.float32), np.empty(len(rows), np.float32)
-        self.gather(rows, vectors, logits, more)
-        return vectors, logits
-
-    def gather(
-        self, rows: npt.NDArray[np.integer], vectors: Floats, logits: Floats | None, more: Vectors | None
-    ) -> None:
-        """Write the vectors [..., D] and logits [...] of some rows [...]; any text's where a row is -1.
-
-        Rows from ``len(self)`` on are those of ``more``.
-        """
-        if len(self):
-            np.take(self.vectors, rows, axis=0, out=vectors, mode="clip")
-        if len(self) and logits is not None:
-            np.take(self.item_logits, rows, out=logits, mode="clip")
-        if more is not None and len(more):
-            theirs = rows >= len(self)
-            vectors[theirs] = more.vectors[rows[theirs] - len(self)]
-            if logits is not None:
-                logits[theirs] = more.item_logits[rows[theirs] - len(self)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ from recsys.catalog import Catalog
 from recsys.errors import StorageError
 from recsys.schema import ItemText
 from recsys.text.live_vectors import LiveVectors
-from recsys.text.model import TextModel, Vectors
+from recsys.text.model import TextModel
 from recsys.text.vector_store import VectorStore, text_key
+from recsys.text.vectors import Vectors
 
 # Rows that the thread takes at a time; newer ones wait no longer than these take.
 _TAKEN = 32

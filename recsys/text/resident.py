@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-if TYPE_CHECKING:
-    from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 Rows = npt.NDArray[np.integer]
 # Rows copied at once, and how many known ones are copied again rather than starting anew behind them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,7 @@ from recsys.gpu import GPU, Gpu
 from recsys.onnx_session import on_cuda, open_session
 from recsys.text.gather_graph import identity_graph, with_gather
 from recsys.text.resident import ResidentVectors
-
-if TYPE_CHECKING:
-    from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from recsys.database import open_database, pragma, transaction
 from recsys.errors import StorageError
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 _MAX_BYTES = 2 << 30
 _CREATE = """

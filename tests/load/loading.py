@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from recsys.bundle import read_manifest
-from recsys.errors import RecsysError
-from recsys.schema import Candidate, ItemText, RankRequest
+from recsys.errors import RecsysError, TextFault
+from recsys.schema import Candidate, ItemText, Ranking, RankRequest
 from recsys.verification import compare
+from serving.ladder import WITHOUT_TEXT
 from serving.load import load_current, warm_up
+from serving.model import Model
 
 # After the simulated shop's last list.
 LATER_US = 1_738_000_000_000_000
@@ -32,6 +34,14 @@ def requests(items: list[str], users: list[str]) -> list[RankRequest]:
     return [*asked, RankRequest(user_id=users[0], candidates=(*known, sent), ts=LATER_US, query="something to read")]
 
 
+def answered(model: Model, request: RankRequest) -> Ranking:
+    """Rank as a server does: without the text where the text model says what is no number."""
+    try:
+        return model.rank(request)
+    except TextFault:
+        return model.rank_many([request], *WITHOUT_TEXT)[0].ranking()
+
+
 def judged(registry: Path, good: Path, items: list[str], users: list[str]) -> dict[str, Any]:
     """Load a registry's current bundle as a server does, and compare it with a good one's golden requests."""
     try:
@@ -39,8 +49,8 @@ def judged(registry: Path, good: Path, items: list[str], users: list[str]) -> di
         warm_up(model)
     except RecsysError as error:
         return {"refused": str(error)}
-    faults = [compare(golden, model.rank(golden.request)) for golden in read_manifest(good).golden]
-    answers = [model.rank(request).items for request in requests(items, users)]
+    faults = [compare(golden, answered(model, golden.request)) for golden in read_manifest(good).golden]
+    answers = [answered(model, request).items for request in requests(items, users)]
     model.close()
     return {
         "golden": "; ".join(filter(None, faults)),

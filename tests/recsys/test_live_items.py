@@ -21,8 +21,9 @@ from recsys.errors import InvalidRequest, StorageError
 from recsys.lists import Lists
 from recsys.pipeline import RankingPipeline
 from recsys.schema import Candidate, HistoryEntry, ItemText, Ranking, RankRequest
-from recsys.text.model import TextModel, Vectors
+from recsys.text.model import TextModel
 from recsys.text.vector_store import VectorStore
+from recsys.text.vectors import Vectors
 
 NEW = {"item_id": "new-coat", "title": "A warm coat of wool", "description": "For the coldest days", "tags": ["wool"]}
 

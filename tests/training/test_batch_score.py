@@ -20,7 +20,7 @@ from recsys.errors import BundleError, ConfigError, DatasetError
 from recsys.pipeline import RankingPipeline
 from recsys.schema import MAX_HISTORY, Candidate, HistoryEntry, ItemText, RankRequest
 from recsys.text.encoder import ItemEncoder
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 from training.batch_score import score_items, score_lists
 from training.split import test_lists
 

@@ -18,7 +18,7 @@ from recsys.bundle import check_onnx
 from recsys.schema import ACTION_CODE
 from recsys.text.encoder import ItemEncoder
 from recsys.text.head import ClickHead
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 from training.click_model import ClickHead as TorchHead
 from training.click_model import ClickModelConfig
 from training.export import convert_fp16, export_encoder, export_head, fused_operators, quantize_int8

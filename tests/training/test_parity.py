@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 from training.parity import ParitySample, may_ship, parity
 
 RNG = np.random.default_rng(0)

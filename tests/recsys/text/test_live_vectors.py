@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recsys.text.live_vectors import LiveVectors
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 
 WIDTH = 64
 

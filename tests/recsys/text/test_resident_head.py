@@ -19,9 +19,9 @@ from recsys.onnx_session import cuda_usable, open_session
 from recsys.text.gather_graph import identity_graph, with_gather
 from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.live_vectors import LiveVectors
-from recsys.text.model import Vectors
 from recsys.text.resident import ResidentVectors
 from recsys.text.resident_head import ListRows, ResidentHead
+from recsys.text.vectors import Vectors
 from training.click_model import ClickHead as TorchHead
 from training.click_model import ClickModelConfig
 from training.export import export_head

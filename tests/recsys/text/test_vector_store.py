@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import StorageError
-from recsys.text.model import Vectors
 from recsys.text.vector_store import VectorStore, encoder_scope, text_key
+from recsys.text.vectors import Vectors
 
 SCOPE = encoder_scope(b"weights", b"settings")
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from recsys.text.model import Vectors
+from recsys.text.vectors import Vectors
 from recsys.text.vector_store import VectorStore, text_key
 store = VectorStore(Path(sys.argv[1]))
 for n in range(200):
