@@ -104,7 +104,7 @@ class Admission:
         self.refusals = refusals or Refusals()
         # What the cheapest ranking costs of a usual one, 0 to 1.
         self.least_share: Callable[[], float] = lambda: 1.0
-        self._threads = threads
+        self.threads = threads
         self._most_waiting = most_waiting
         self._default_s, self._most_s = default_s, most_s
         self._sheds = sheds
@@ -113,7 +113,7 @@ class Admission:
         self._in_flight = dict.fromkeys(SHARES, 0)
         self._refused = dict.fromkeys(SHARES, 0.0)  # the share of late
         self._refused_at = dict.fromkeys(SHARES, -math.inf)
-        self._idle_at = now()
+        self.ranked_s = 0.0  # of all threads
         self._seconds = 0.0  # of late, for a candidate
         self._work = 0.0  # of late, of a request
         self._lock = threading.Lock()
@@ -127,13 +127,6 @@ class Admission:
     def in_flight(self) -> int:
         """How many wait or are computed."""
         return sum(self._in_flight.values())
-
-    @property
-    def busy_s(self) -> float:
-        """For how many seconds no thread has been idle; 0 while one is."""
-        with self._lock:
-            now = self.now()
-            return 0.0 if self._note_idle(now) else now - self._idle_at
 
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""
@@ -169,7 +162,6 @@ class Admission:
             with self._lock:
                 self._leave(place)
                 self._in_flight[priority] -= 1
-                self._note_idle(self.now())
 
     def leave_queue(self, place: Place) -> None:
         """Note that a place is computed from now on."""
@@ -180,6 +172,7 @@ class Admission:
         """Learn how long a ranking took to compute, and from when on it was in flight."""
         each = seconds / place.work
         with self._lock:
+            self.ranked_s += seconds
             self._seconds += _NEWEST * (each - self._seconds) if self._seconds else each
             if self.limit is not None:
                 now = self.now()
@@ -190,32 +183,22 @@ class Admission:
             self._waiting.discard(place)
             self._waiting_work -= place.work
 
-    def _note_idle(self, now: float) -> bool:
-        """Say whether a thread has nothing to do."""
-        if self.in_flight >= self._threads:
-            return False
-        self._idle_at = now
-        return True
-
     def _check(self, work: float, left_s: float, priority: str) -> None:
-        now = self.now()
-        idle = self._note_idle(now)
         if not self._sheds:
             return
+        now = self.now()
         if now > self._refused_at[priority] + _YIELDS_S:
             # Too much is asked at every moment, or not at all; bursts alone would keep the queue short for each other.
             self._refused[priority] = 0.0
-        wait_s = self._seconds * self._waiting_work / self._threads
+        wait_s = self._seconds * self._waiting_work / self.threads
         yields_s = max((self._refused_at[each] + _YIELDS_S - now for each in _HIGHER[priority]), default=0.0)
         if yields_s > 0:
-            reason = Reason.STANDING
-        elif idle:
-            # Somebody always has to be let in, or one slow ranking would shut the door for ever.
-            return
-        elif (found := self._full(work, wait_s, left_s, priority)) is None:
-            return
+            reason: Reason | None = Reason.STANDING
         else:
-            reason = found
+            # Somebody always has to be let in, or one slow ranking would shut the door for ever.
+            reason = None if self.in_flight < self.threads else self._full(work, wait_s, left_s, priority)
+        if reason is None:
+            return
         self.refusals.add(reason)
         if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
             self._refused[priority] += _REFUSED_NEWEST * (1 - self._refused[priority])
@@ -233,7 +216,7 @@ class Admission:
             return Reason.DEADLINE
         if self._waiting_work > share * kept * work and wait_s > share * kept_s:
             return Reason.STANDING
-        if self.limit is not None and self.in_flight - self._threads >= share * (self.limit.value - self._threads):
+        if self.limit is not None and self.in_flight - self.threads >= share * (self.limit.value - self.threads):
             return Reason.LIMIT
         return None
 

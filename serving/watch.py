@@ -18,9 +18,10 @@ from serving.telemetry.telemetry import Telemetry
 
 
 def watch_admission(telemetry: Telemetry, admission: Admission) -> None:
-    """Show what is refused because there is too much, for how long there has been, and how much may be in flight."""
+    """Show what is refused because there is too much, how busy threads are, and how much may be in flight."""
     telemetry.follow("recsys_shed_total", admission.refusals.by_reason)
-    telemetry.follow("recsys_busy_seconds", lambda: admission.busy_s)
+    telemetry.follow("recsys_threads", lambda: admission.threads)
+    telemetry.follow("recsys_thread_seconds_total", lambda: admission.ranked_s)
     if (limit := admission.limit) is not None:
         telemetry.follow("recsys_in_flight_limit", lambda: limit.value)
 

@@ -27,7 +27,10 @@ READINGS: dict[str, Reading] = {
     "recsys_shed_total": Reading(
         says="Rankings refused because there were too many, by reason.", labels=("reason",), counted=True
     ),
-    "recsys_busy_seconds": Reading(says="For how long no thread has been idle; 0 while one is."),
+    "recsys_threads": Reading(says="Threads that rank."),
+    "recsys_thread_seconds_total": Reading(
+        says="Seconds that threads have ranked, all of them together.", counted=True
+    ),
     "recsys_in_flight_limit": Reading(says="How many rankings may be in flight, as their latency allows."),
     "recsys_bundle_info": Reading(says="1; which bundle answers.", labels=("bundle_id", "created", "code_version")),
     "recsys_bundle_created_timestamp_seconds": Reading(says="When the bundle was sealed, seconds since 1970."),

@@ -263,15 +263,13 @@ def test_people_who_ask_for_the_impossible_shut_nobody_out(waiting: int) -> None
         enter(idle, admission, priority="batch")
 
 
-def test_how_long_no_thread_was_idle_is_known() -> None:
-    clock = Clock()
-    admission = door(clock)
+def test_how_long_threads_have_ranked_is_known() -> None:
+    admission = door(Clock())
     with ExitStack() as stack:
-        enter(stack, admission).begin()
-        clock.now += 3.0
-        assert admission.busy_s == 3.0
-    clock.now += 5.0
-    assert admission.busy_s == 0.0
+        for seconds in (0.5, 0.25):
+            admission.took(enter(stack, admission), seconds)
+
+    assert admission.ranked_s == 0.75
 
 
 def test_who_knocks_is_refused_as_a_request_of_usual_size_would_be() -> None:
