@@ -32,6 +32,10 @@ def traffic() -> Any:
     return module.Traffic
 
 
+def event(name: str) -> Interaction:
+    return Interaction(event_id=name, user_id="ann", item_id="item-01", type="cart", ts=time.time_ns() // 1_000)
+
+
 def audited(shop: Any, tmp_path: Path) -> Audit:
     registry = Registry(shop.registry)
     return audit(tmp_path / "live", registry.path)
@@ -65,6 +69,20 @@ def test_nothing_that_was_told_is_missing_or_twice_after_swaps_under_traffic(
     shop: Any, serve: Any, traffic: Any, tmp_path: Path, quickly: Callable[..., Any], kept_s: float
 ) -> None:
     with serve(quickly, previous_kept_s=kept_s, probation_s=0, drift=0) as served:
+        swap_among_traffic(served, shop, traffic, [shop.second, shop.first, shop.second])
+    found = audited(shop, tmp_path)
+
+    assert (found.mismatches, found.early) == ((), ())
+    assert found.receipts > 30
+    assert set(found.left_out) <= {"items changed while they were ranked"}
+
+
+def test_the_same_holds_where_what_people_did_is_shared_by_a_store(
+    shop: Any, serve: Any, traffic: Any, tmp_path: Path, quickly: Callable[..., Any], redis_server: Any
+) -> None:
+    store = {"store": redis_server.url, "store_limit_s": 5.0}
+    with serve(quickly, probation_s=0, drift=0, **store) as served:
+        served.client.record([event("first")])  # before it, a store names no log
         swap_among_traffic(served, shop, traffic, [shop.second, shop.first, shop.second])
     found = audited(shop, tmp_path)
 
@@ -127,9 +145,6 @@ def test_a_bundle_that_cannot_learn_falls_out_and_the_one_that_serves_learns_onc
                 raise ValueError("a fault of this bundle alone")
             told[self.bundle_id] += [each.event.event_id for each in events]
             super().learn(events)
-
-    def event(name: str) -> Interaction:
-        return Interaction(event_id=name, user_id="ann", item_id="item-01", type="cart", ts=time.time_ns() // 1_000)
 
     with serve(lambda path: Watched.load(resolve(path)), probation_s=0) as served:
         served.client.record([event("one")])
