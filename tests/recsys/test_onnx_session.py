@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
+import pytest
 
 from recsys.onnx_session import open_session
 from recsys.text.gather_graph import identity_graph
@@ -35,3 +41,16 @@ def test_a_session_is_let_go_of_with_its_last_owner() -> None:
 
     assert gone() is None
     assert open_session(graph, threads=1, cuda=False).get_inputs()[0].name == "x"
+
+
+@pytest.mark.parametrize("module", ["recsys.onnx_session", "training.export"])
+def test_onnx_runtime_tells_nobody_of_us(tmp_path: Path, module: str) -> None:
+    # In continuous integration it tells nobody anyway.
+    environment = {key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY", "CI")}
+
+    command = [sys.executable, "-c", f"import {module}"]
+    subprocess.run(command, env={**environment, "HOME": str(tmp_path)}, check=True)
+
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
+    # It still looks at what we set.
+    assert b"ORT_DISABLE_TELEMETRY" in Path(onnxruntime.capi.onnxruntime_pybind11_state.__file__).read_bytes()
