@@ -89,7 +89,8 @@ class Beside:
     def _lose(self, loaded: Loaded) -> None:
         if loaded.bundle_id in self.bundles.loaded:  # else whoever prepares it finds its fault
             self.lost(loaded)
-            self._remove(loaded)
+            if loaded is not self.bundles.serving:  # else whoever comes to serve in its place lets it go
+                self._remove(loaded)
 
     async def _make_room(self, bundle_id: str) -> None:
         """Drop the bundle before where another one would not fit beside it.

@@ -13,6 +13,7 @@ from recsys.schema import (
     ACTIONS,
     MAX_CANDIDATES,
     MAX_HISTORY,
+    MAX_TEXT_BYTES,
     NO_STATE,
     Candidates,
     HistoryEntry,
@@ -255,6 +256,8 @@ def _candidates_from_wire(message: pb.RankRequest) -> Candidates:
 
 
 def _text_from_wire(text: pb.ItemText) -> ItemText:
+    if len(text.tags) > MAX_TEXT_BYTES:  # told before there is an object of each
+        raise InvalidRequest(f"{len(text.tags)} tags are more than {MAX_TEXT_BYTES} bytes hold; send fewer")
     return ItemText(title=text.title, description=text.description, category=text.category, tags=tuple(text.tags))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recsys.errors import InvalidRequest
 from recsys.events import Click, Event, Impression, Interaction
-from recsys.schema import ACTIONS
+from recsys.schema import ACTIONS, MAX_ID_BYTES
 from serving.pb import ranking_pb2 as pb
 from serving.recorded import Recorded, Rejected, RejectionReason
 
@@ -44,7 +44,7 @@ def events_from_wire(messages: Sequence[pb.Event], *, first: int, now_us: int) -
             read.rejected.append(
                 Rejected(
                     position=position,
-                    event_id=message.event_id,
+                    event_id=message.event_id[:MAX_ID_BYTES],  # its position says which one it is
                     reason=RejectionReason.MALFORMED,
                     message=str(error),
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 
 from structlog.contextvars import bind_contextvars
@@ -26,8 +26,9 @@ from serving.recorded import Appended, Recorded, Rejected
 
 _SHUTTING_DOWN = "the server is shutting down; send the events to another one, or again later"
 
-# Events read before the event loop may do something else, so that no ranking waits for a large message.
-_PORTION = 200
+# Events read before the event loop may do something else, so that no ranking waits for a large message; and how many
+# items of a list take as long as another event.
+_PORTION, _ITEMS_AN_EVENT = 200, 50
 # Events of one stream that may wait for their commit while more are read, beside those of one message.
 _IN_FLIGHT = 8_000
 
@@ -136,15 +137,24 @@ class EventIntake:
 async def _read(messages: Sequence[pb.Event], first: int) -> ReadEvents:
     check_count(messages)
     whole = ReadEvents(events=[], positions=[], rejected=[])
-    for start in range(0, len(messages), _PORTION):
+    for start, end in _portions(messages):
         if start:
             await asyncio.sleep(0)
-        portion = messages[start : start + _PORTION]
-        read = events_from_wire(portion, first=first + start, now_us=time.time_ns() // 1_000)
+        read = events_from_wire(messages[start:end], first=first + start, now_us=time.time_ns() // 1_000)
         whole.events.extend(read.events)
         whole.positions.extend(read.positions)
         whole.rejected.extend(read.rejected)
     return whole
+
+
+def _portions(messages: Sequence[pb.Event]) -> Iterator[tuple[int, int]]:
+    """Yield where portions of like work begin and end."""
+    begin = work = 0
+    for end, message in enumerate(messages, start=1):
+        work += 1 + len(message.impression.item_ids) // _ITEMS_AN_EVENT
+        if work >= _PORTION or end == len(messages):
+            yield begin, end
+            begin, work = end, 0
 
 
 def _submitted(writer: EventWriter, read: ReadEvents, *, patient: bool) -> asyncio.Future[Appended] | None:

@@ -87,10 +87,13 @@ class HotSwap:
         return await self._whole(self._rolled_back())
 
     def lost(self, loaded: Loaded) -> None:
-        """Note that a loaded bundle cannot be used any more."""
-        if loaded is self._bundles.previous:
+        """Note that a loaded bundle cannot be used any more; where it has just come to serve, go back."""
+        former = self._bundles.previous
+        if loaded is former:
             self.end_probation()
         self._refused(loaded.bundle_id, 0.0, loaded.fault)
+        if loaded is self._bundles.serving and former is not None and not former.fault:
+            self._begun(self._take_back(loaded, former, loaded.fault))
 
     def end_probation(self) -> None:
         """Watch the bundle that serves no longer."""
@@ -201,10 +204,13 @@ class HotSwap:
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something to its end, whoever waits for it."""
+        return await asyncio.shield(self._begun(work))
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return task
 
 
 async def _every(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -119,7 +119,8 @@ def _fits(value: Any, dtype: pl.DataType) -> bool:
     if dtype == pl.Boolean:
         return isinstance(value, bool)
     if dtype.is_integer() or dtype.is_temporal():
-        return not isinstance(value, bool) and isinstance(value, int | float) and value == int(value)
+        # Of infinity and of what is no number, nothing divides either.
+        return not isinstance(value, bool) and isinstance(value, int | float) and value % 1 == 0
     if dtype.is_float():
         return not isinstance(value, bool) and isinstance(value, int | float)
     return isinstance(value, list if isinstance(dtype, pl.List) else str)

@@ -134,8 +134,9 @@ class LiveState:
             return self.item_log.sequence
         sequence = append()
         if self.receipts is not None:
-            versions = self._followers[0].model.state_versions
-            self.receipts.note(range(sequence - count + 1, sequence + 1), versions)
+            # Not what a model says, which, where servers share a state, is up to where the last ranking knew it.
+            known = {} if self.event_log is None else {self.event_log.name: self._learned}
+            self.receipts.note(range(sequence - count + 1, sequence + 1), known)
         return sequence
 
     def _tell(self, others: Iterable[Loaded], tell: Callable[[Loaded], object]) -> None:

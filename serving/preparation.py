@@ -152,9 +152,9 @@ class Preparation:
 
         events = log.sequence
         learning = share(model, self._config, log)
-        known = model.state_versions.get(log.name, 0)
+        found, heard = learning.caught_up
         restored = Restored(
-            model=model, learn=learning, log=log, events=events, items=items, snapshot=known, shared=True
+            model=model, learn=learning, log=log, events=events, items=items, snapshot=found, stored=heard
         )
         return restored, learning.close
 

@@ -115,8 +115,10 @@ def read_quotas(data: bytes) -> Mapping[str, Quota]:
     """
     try:
         listed = tomllib.loads(data.decode())["quota"]
-    except (ValueError, KeyError):
-        raise ValueError("it is no TOML in UTF-8 with [[quota]] tables") from None
+    except (ValueError, KeyError, RecursionError):
+        listed = None
+    if not isinstance(listed, list):
+        raise ValueError("it is no TOML in UTF-8 with [[quota]] tables")  # noqa: TRY004 - it is the file that is wrong
     quotas: dict[str, Quota] = {}
     for place, entry in enumerate(listed, start=1):
         name, quota = _quota(entry, f"quota {place}")

@@ -97,7 +97,8 @@ class ReceiptLog:
             )
             count = self._count + len(rows)
             size = self._bytes + sum(sum(map(len, row[-3:])) for row in rows)
-            self._count, self._bytes = self._make_room(count, size)
+            left = self._make_room(count, size)
+        self._count, self._bytes = left  # only now: what could not be committed does not count
 
     def named(self, request_id: str) -> list[Kept]:
         """Return the receipts of a request id, oldest first."""

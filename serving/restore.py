@@ -25,8 +25,8 @@ _log = structlog.get_logger()
 class Restored:
     """A model, and up to where it knows the event log and the item log; ``log`` is None where it need not be told.
 
-    ``learn`` has it learn; ``snapshot`` is up to where the snapshot that it took over knew the event log. What is
-    ``shared`` with other servers may be behind.
+    ``learn`` has it learn; ``snapshot`` is up to where the snapshot that it took over, or the store, knew the events.
+    A store that servers share has been told up to ``stored``, less than ``events`` where it was away.
     """
 
     model: Model
@@ -35,7 +35,7 @@ class Restored:
     events: int = 0
     items: int = 0
     snapshot: int = 0
-    shared: bool = False
+    stored: int | None = None
 
     def learn_until(self, sequence: int) -> None:
         """Learn what the log tells up to a sequence number."""
@@ -47,7 +47,7 @@ class Restored:
     @property
     def run(self) -> Run:
         """What those who check receipts have to know."""
-        events = self.snapshot if self.shared else self.events
+        events = self.events if self.stored is None else self.stored
         return Run(bundle_id=self.model.bundle_id, snapshot=self.snapshot, events=events, items=self.items)
 
 

@@ -168,6 +168,7 @@ class RankingServer:
         if self._server is not None:
             await asyncio.gather(self._server.stop(_FAREWELL_S), self._worker.close(_FAREWELL_S))
         await self._admin.close()
+        self._servicer.item_changes.close()
         for executor in (self._executor, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._bundles.close)

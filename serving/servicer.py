@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from serving.bundles import Bundles
 from serving.convert import info_to_wire, ranking_to_wire, reasons_wanted, request_from_wire
 from serving.convert_items import ids_from_wire
 from serving.event_intake import EventIntake
+from serving.item_changes import ItemChanges
 from serving.item_rows import items_from_wire
 from serving.ladder import Ladder
 from serving.live_state import LiveState
@@ -74,26 +75,24 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         self.receipts: ReceiptWriter | None = None
         self.quotas: Quotas | None = None
         self.pseudonyms = Pseudonyms.read(None)
-        self._executor = executor
+        self.item_changes = ItemChanges()
         self._stopping = False
         self._given_up = False
-        # What is computed, and who waits for it; the first outlives the second where a caller has gone.
-        self._jobs: dict[Future[Any], asyncio.Future[Any]] = {}
 
     @property
     def busy(self) -> bool:
         """Whether something is still being computed, or waits to be, even if its caller has gone."""
-        return bool(self._jobs) or self._batches.busy
+        return self.item_changes.busy or self._batches.busy
 
     @property
     def waiting(self) -> int:
         """How much waits for a thread."""
-        return self._batches.waiting + sum(not job.running() for job in list(self._jobs))
+        return self._batches.waiting + self.item_changes.waiting
 
     async def drain(self, grace_s: float) -> bool:
         """Refuse new requests and finish the accepted ones; False if some were told to go elsewhere after the grace."""
         self._stopping = True
-        waiting = [*self._jobs.values(), *self._batches.unanswered]
+        waiting = [*self.item_changes.unanswered, *self._batches.unanswered]
         if not waiting:
             return True
         _, late = await asyncio.wait(waiting, timeout=grace_s)
@@ -182,7 +181,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, live = self._loaded(), self._live()
         items = items_from_wire(request, model.item_schema)
         bind_contextvars(bundle_id=model.bundle_id, n=len(items))
-        changed = await self._computed(partial(live.upsert, items))
+        changed = await self._answered(self.item_changes.submit(partial(live.upsert, items)))
         return pb.UpsertItemsResponse(changed=changed, pending_texts=model.pending_texts)
 
     async def DeleteItems(  # noqa: N802 - gRPC's name
@@ -194,15 +193,8 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         model, live = self._loaded(), self._live()
         ids = ids_from_wire(request)
         bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
-        return pb.DeleteItemsResponse(deleted=await self._computed(partial(live.delete, ids)))
-
-    async def _computed(self, work: Callable[[], T]) -> T:
-        """Have a thread do the work; cancelled, it is not begun, or it is finished for nobody."""
-        job = self._executor.submit(work)
-        answer: asyncio.Future[T] = asyncio.wrap_future(job)
-        self._jobs[job] = answer
-        job.add_done_callback(self._jobs.pop)
-        return await self._answered(answer)
+        deleted = await self._answered(self.item_changes.submit(partial(live.delete, ids)))
+        return pb.DeleteItemsResponse(deleted=deleted)
 
     async def _answered(self, answer: asyncio.Future[T]) -> T:
         """Wait for what a thread computes."""

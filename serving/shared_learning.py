@@ -38,6 +38,11 @@ class SharedLearning:
         """How often the store did not answer a ranking, by reason."""
         return self._state.missed
 
+    @property
+    def caught_up(self) -> tuple[int, int]:
+        """Up to where the store knew the log when it was last caught up, and up to where it knows it since."""
+        return self._state.caught_up
+
     def close(self) -> None:
         """Close the model, and leave the store."""
         self._pipeline.close()

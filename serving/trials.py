@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys.errors import InvalidRequest
+from recsys.errors import InvalidRequest, SwapRefused
 from serving.beside import Beside
 from serving.shadow import Shadow
 from serving.telemetry.swaps import SwapsWatched
@@ -55,8 +55,15 @@ class Trials:
         """
         async with self._beside.changing:
             try:
-                for bundle_id in dict.fromkeys(each.bundle_id for each in variants.variants if each.bundle_id):
+                wanted = dict.fromkeys(each.bundle_id for each in variants.variants if each.bundle_id)
+                for bundle_id in wanted:
                     await self._beside.ready(bundle_id)
+                # To make room for one, another may have been let go, or it may have fallen out meanwhile.
+                if lacking := wanted.keys() - self._beside.bundles.loaded.keys():
+                    raise SwapRefused(
+                        f"{', '.join(sorted(lacking))} did not stay in memory beside the others; give the server more, "
+                        "or name fewer bundles"
+                    )
                 self._beside.bundles.variants = variants
             finally:
                 self._beside.let_go()

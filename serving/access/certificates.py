@@ -44,8 +44,10 @@ def read_callers(data: bytes) -> Mapping[str, Caller]:
     """
     try:
         listed = tomllib.loads(data.decode())["caller"]
-    except (ValueError, KeyError):
-        raise ValueError("it is no TOML in UTF-8 with [[caller]] tables") from None
+    except (ValueError, KeyError, RecursionError):
+        listed = None
+    if not isinstance(listed, list):
+        raise ValueError("it is no TOML in UTF-8 with [[caller]] tables")  # noqa: TRY004 - it is the file that is wrong
     callers: dict[str, Caller] = {}
     for place, entry in enumerate(listed, start=1):
         caller = _caller(entry, f"caller {place}")

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from grpc import StatusCode
+
 from recsys.errors import NotReady, RecsysError
 from recsys.schema import Candidate, Ranking, RankRequest
 from serving.client.asked import Asked, Explanation, ask, explanation_from_wire, named, ranking_of
 from serving.client.channel import Credentials, Token, open_channel
 from serving.client.dispatch import TRIES, Dispatch
+from serving.client.ended import ServiceError
 from serving.client.event_calls import EventCalls
 from serving.client.fallback import Fallback, instead
 from serving.client.hedge_delay import HedgeAfter
@@ -107,6 +110,11 @@ class RankingClient(EventCalls, ItemCalls):
                 if time.monotonic() >= end:
                     raise
                 time.sleep(_POLL_S)
+            except ServiceError as error:
+                if error.code != StatusCode.DEADLINE_EXCEEDED.name:
+                    raise
+                if time.monotonic() >= end:
+                    raise NotReady(str(error)) from error
 
     def close(self) -> None:
         """Close the connections; calls that still run fail."""

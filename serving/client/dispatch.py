@@ -12,7 +12,7 @@ from grpc import StatusCode
 
 from recsys.errors import ConfigError
 from serving.client.allowance import Allowance
-from serving.client.ended import Ended
+from serving.client.ended import CLOSED, Ended
 from serving.client.hedge_delay import HedgeAfter, HedgeDelay, hedge_delay
 from serving.client.lanes import Lanes
 
@@ -87,7 +87,10 @@ class Dispatch:
         tries = 1 if once else self._tries
         delay = self._delay if hedged else None
         avoid: set[int] = set()
+        ended = Ended(lane=0, code=StatusCode.CANCELLED, details=CLOSED)
         for tried in range(1, tries + 1):
+            if self.closed:
+                return ended
             ended = yield from (self._alone(end, avoid) if delay is None else self._race(end, avoid, delay))
             if ended.answered:
                 self._retries.earn()
@@ -100,8 +103,6 @@ class Dispatch:
             if tried == tries or wait_s is None or wait_s >= end - self._clock() or not self._retries.spend():
                 return ended
             yield Sleep(wait_s)
-            if self.closed:
-                return ended
         return ended
 
     def _alone(self, end: float, avoid: set[int]) -> Course:

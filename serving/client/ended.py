@@ -11,6 +11,7 @@ from recsys.errors import InvalidRequest, NotReady, RecsysError
 
 # gRPC's name for the trailer by which a server says when to come back; negative is never.
 PUSHBACK = "grpc-retry-pushback-ms"
+CLOSED = "this client was closed"
 
 
 class ServiceError(RecsysError):

@@ -13,7 +13,7 @@ import grpc
 from grpc import StatusCode
 
 from serving.client.dispatch import Course, Listen, Send, Sleep
-from serving.client.ended import Ended
+from serving.client.ended import CLOSED, Ended
 from serving.final_status import answer_of
 
 
@@ -82,10 +82,17 @@ def _ended(lane: int, method: Any, message: Any, within_s: float | None) -> Ende
 
 
 async def _ended_async(lane: int, method: Any, message: Any, within_s: float | None) -> Ended:
+    call = method(message, timeout=within_s)
     try:
-        return Ended(lane=lane, code=StatusCode.OK, answer=await answer_of(method(message, timeout=within_s)))
+        return Ended(lane=lane, code=StatusCode.OK, answer=await answer_of(call))
     except grpc.RpcError as error:
         return Ended.by_error(lane, error)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not call.cancelled() or (task is not None and task.cancelling()):
+            raise
+        # Nobody has cancelled us: the channel was closed meanwhile.
+        return Ended(lane=lane, code=StatusCode.CANCELLED, details=CLOSED)
 
 
 def _next(over: SimpleQueue[Any], running: dict[Any, int], for_s: float) -> Ended | None:

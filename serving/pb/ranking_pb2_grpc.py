@@ -102,7 +102,8 @@ class RankingServiceServicer(object):
 
     def UpsertItems(self, request, context):
         """Adds items, or replaces what is known of them. The next ranking serves them; until a new text is read, which takes
-        moments, the item ranks without text and RankResponse.items_without_text names it.
+        moments, the item ranks without text and RankResponse.items_without_text names it. RESOURCE_EXHAUSTED where too many
+        calls that change items wait already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,10 @@ def mark_of(logged: Logged) -> bytes:
             told = ["click", click.request_id, click.item_id]
         case other:
             told = ["event", other.event_id]
-    return blake2b("\0".join(told).encode(), digest_size=MARK_BYTES).digest()
+    parts = [part.encode() for part in told]
+    # With their lengths, or parts that hold whatever stands between them would be told as one another.
+    whole = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    return blake2b(whole, digest_size=MARK_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

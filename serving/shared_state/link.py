@@ -45,7 +45,8 @@ class Link:
             options = {"socket_timeout": _OPEN_S, "socket_connect_timeout": _OPEN_S, **options}
             self._connection = kind(**options, retry=Retry(NoBackoff(), 0), protocol=2)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"the store {url!r} cannot be used: {error}; name it as redis://host:port/db") from error
+            # Neither the address nor what is said of it: either may quote a password.
+            raise ConfigError("the store's address cannot be used; name it as redis://host:port/db") from error
         self._socket: socket.socket | None = None
         self._deadline = 0.0
         self._replies = Replies(self._receive)

@@ -97,6 +97,11 @@ class RedisState(Behaviour):
         """Tell the store what it lacks of this server's log; see ``RedisWriter.catch_up``."""
         return self._writer.catch_up(log_name, told_after)
 
+    @property
+    def caught_up(self) -> tuple[int, int]:
+        """Up to where the store knew this server's log; see ``RedisWriter.caught_up``."""
+        return self._writer.caught_up
+
     def heard_of(self, log_name: str) -> int:
         """Ask up to where the store knows a log.
 

@@ -38,7 +38,7 @@ class RedisWriter:
         self._settings = settings
         self._link = Link(url)
         self._log_name = ""
-        self._heard = 0
+        self._found = self._heard = 0
         self._lock = threading.Lock()
 
     def join(self) -> bool:
@@ -73,13 +73,19 @@ class RedisWriter:
             self.behind = True
             try:
                 self._generation.join(self._ground)
-                self._log_name, self._heard = log_name, self._ask_heard(log_name)
-                self._tell(told_after(self._heard))
+                self._log_name, self._found = log_name, self._ask_heard(log_name)
+                self._heard = self._found
+                self._tell(told_after(self._found))
             except NoState as error:
                 self._fall_behind(error)
             else:
                 self.behind = False
             return not self.behind
+
+    @property
+    def caught_up(self) -> tuple[int, int]:
+        """Up to where the store knew the log when it was last caught up, and up to where it knows it since."""
+        return self._found, self._heard
 
     def heard_of(self, log_name: str) -> int:
         """Ask up to where the store knows a log; raises NoState where it does not answer."""

@@ -236,3 +236,9 @@ def test_reasons_are_cut_to_the_number_asked_for_and_may_be_missing_values() -> 
 
     assert [(reason.feature, reason.effect) for reason in reasons["a"]] == [("text", 0.75)]
     assert math.isnan(reasons["a"][0].value)
+
+
+def test_tags_beyond_all_bounds_are_refused_before_there_is_an_object_of_each() -> None:
+    candidate = pb.Candidate(item_id="a", text=pb.ItemText(title="T", tags=[""] * 500_000))
+    with pytest.raises(InvalidRequest, match="500000 tags are more than 8192 bytes hold; send fewer"):
+        request_from_wire(pb.RankRequest(user_id="u", candidates=[candidate]), now_us=1)

@@ -19,6 +19,7 @@ from serving.convert_events import (
     streamed_from_wire,
     streamed_to_wire,
 )
+from serving.event_intake import _portions
 from serving.pb import ranking_pb2 as pb
 from serving.recorded import Recorded, Rejected, RejectionReason
 
@@ -98,7 +99,8 @@ def test_a_malformed_event_is_rejected_with_its_reason_and_the_others_are_taken(
     read = events_from_wire([good, message, good], first=40, now_us=NOW)
 
     (rejected,) = read.rejected
-    assert (rejected.position, rejected.event_id, rejected.reason) == (41, message.event_id, RejectionReason.MALFORMED)
+    told = (41, message.event_id[:128], RejectionReason.MALFORMED)
+    assert (rejected.position, rejected.event_id, rejected.reason) == told
     assert says in rejected.message
     assert (len(read.events), read.positions) == (2, [40, 42])
 
@@ -124,3 +126,21 @@ def test_what_became_of_events_comes_through_the_wire_unchanged() -> None:
 
     assert recorded_from_wire(recorded_to_wire(recorded)) == recorded
     assert streamed_from_wire(streamed_to_wire(recorded)) == recorded
+
+
+def test_an_event_that_is_told_back_is_not_told_back_whole() -> None:
+    message = pb.Event(event_id="x" * 1_000_000, click=pb.Click(request_id="r", item_id="i"))
+    (rejected,) = events_from_wire([message], first=5, now_us=NOW).rejected
+
+    assert (rejected.position, rejected.event_id) == (5, "x" * 128)
+
+
+@given(sizes=st.lists(st.integers(0, 1_000), max_size=300))
+def test_portions_are_of_like_work_and_leave_nothing_out(sizes: list[int]) -> None:
+    events = [pb.Event(impression=pb.Impression(item_ids=["i"] * size)) for size in sizes]
+    portions = list(_portions(events))
+
+    assert [place for begin, end in portions for place in range(begin, end)] == list(range(len(events)))
+    for begin, end in portions:
+        work = [1 + size // 50 for size in sizes[begin:end]]
+        assert sum(work[:-1]) < 200

@@ -114,6 +114,7 @@ GOOD = '[[quota]]\nname = "a"\ncandidates_per_s = 5\n'
     [
         ("", "it is no TOML"),
         ("[[quota]", "it is no TOML"),
+        ("quota = 5", "it is no TOML"),
         ('[[quota]]\nname = "a"', "quota 1 needs name"),
         (GOOD + "colour = 1", "quota 1 needs name"),
         (GOOD + GOOD, "quota 2 is for a caller that an earlier one is for too"),

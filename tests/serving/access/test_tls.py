@@ -171,6 +171,7 @@ GOOD = '[[caller]]\nname = "a"\ncertificates = ["x"]\nroles = ["rank"]\n'
     [
         ("", "[[caller]] tables"),
         ("caller = ", "no TOML"),
+        ("caller = 5", "no TOML"),
         ("caller = [7]", "caller 1 needs name"),
         (GOOD + "rolls = 1", "caller 1 needs name"),
         (GOOD.replace('["x"]', '"x"'), "certificates of caller 1"),

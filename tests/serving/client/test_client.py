@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from grpc import StatusCode
 
 from recsys.errors import InvalidRequest, NotReady, RecsysError
-from recsys.schema import Candidate, RankRequest
+from recsys.schema import Candidate, Ranking, RankRequest
 from serving.client import AsyncRankingClient, RankingClient, ServiceError, ask
 from serving.pb import ranking_pb2_grpc as pb_grpc
 
@@ -43,6 +46,67 @@ def test_a_late_answer_is_an_error_that_names_the_deadline(running: Any) -> None
     with RankingClient(running.address, deadline_s=0.1) as client, late as caught:
         client.rank("u", ["a"], surface="slow", query="0.5")
     assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An address that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_server_that_does_not_answer_yet_is_waited_for(silent: str) -> None:
+    began = time.monotonic()
+    with RankingClient(silent, deadline_s=0.1) as client, pytest.raises(NotReady, match="no answer within"):
+        client.wait_until_ready(0.5)
+
+    assert time.monotonic() - began > 0.5
+
+
+@pytest.mark.parametrize("hedge_after_s", [None, 0.05])
+def test_who_waits_while_its_client_is_closed_is_told_and_not_cancelled(
+    silent: str, hedge_after_s: float | None
+) -> None:
+    async def closed_meanwhile() -> tuple[asyncio.Task[Ranking], BaseException]:
+        lanes = [silent, silent] if hedge_after_s else [silent]
+        client = AsyncRankingClient(lanes, deadline_s=20, hedge_after_s=hedge_after_s)
+        call = asyncio.create_task(client.rank("u", ["a"]))
+        await asyncio.sleep(0.3)
+        await client.close()
+        (found,) = await asyncio.gather(call, return_exceptions=True)
+        return call, found
+
+    call, found = asyncio.run(closed_meanwhile())
+
+    assert not call.cancelled()
+    assert isinstance(found, NotReady)
+
+
+def test_who_is_cancelled_is_cancelled(silent: str) -> None:
+    async def cancelled() -> asyncio.Task[Ranking]:
+        async with AsyncRankingClient(silent, deadline_s=20) as client:
+            call = asyncio.create_task(client.rank("u", ["a"]))
+            await asyncio.sleep(0.3)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        return call
+
+    assert asyncio.run(cancelled()).cancelled()
+
+
+def test_a_closed_client_says_so(running: Any) -> None:
+    client = RankingClient(running.address)
+    client.close()
+    with pytest.raises(NotReady, match="this client was closed"):
+        client.rank("u", ["a"])
+
+    async def closed() -> None:
+        client = AsyncRankingClient(running.address)
+        await client.close()
+        with pytest.raises(NotReady, match="this client was closed"):
+            await client.rank("u", ["a"])
+
+    asyncio.run(closed())
 
 
 def test_a_fault_of_the_server_is_an_error_with_its_code(client: RankingClient) -> None:

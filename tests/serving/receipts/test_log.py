@@ -244,3 +244,32 @@ def test_a_share_of_the_requests_is_wanted(path: Path) -> None:
         assert 200 < sum(wanted) < 300
         assert wanted == [writer.wants(f"request-{number}") for number in range(1_000)]
         writer.close()
+
+
+class FullDisk:
+    """A database on a disk that is full whenever something is to stay."""
+
+    def __init__(self, base: sqlite3.Connection) -> None:
+        self._base = base
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._base, name)
+
+    def execute(self, statement: str, *given: Any) -> Any:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._base.execute(statement, *given)
+
+
+def test_what_a_full_disk_did_not_take_leaves_its_room_to_others(path: Path) -> None:
+    log = ReceiptLog(path, most=100)
+    log.keep([receipt(f"before-{n}") for n in range(60)])
+    whole, log._base = log._base, FullDisk(log._base)
+    for _ in range(10):
+        with pytest.raises(StorageError):
+            log.keep([receipt(f"lost-{n}") for n in range(10)])
+    log._base = whole
+    log.keep([receipt(f"after-{n}") for n in range(40)])
+
+    assert log.count(0) == len(log) == 100
+    log.close()

@@ -22,7 +22,7 @@ from recsys.catalog import Catalog
 from recsys.events import Logged
 from recsys.features import FeatureState
 from recsys.features.windows import WINDOW_NAMES
-from serving.shared_state.batch import MOST_EVENTS, batches
+from serving.shared_state.batch import MOST_EVENTS, batches, mark_of
 from serving.shared_state.link import Link, NoState
 
 _EVER = WINDOW_NAMES.index("ever")
@@ -354,3 +354,10 @@ def heard_in(server: Any, prefix: str) -> int:
 def learned(rows: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Leave out the rows of which nothing was ever learned."""
     return {name: row for name, row in rows.items() if any(row[8:])}
+
+
+def test_what_holds_a_nul_is_not_taken_for_something_else(make: Any) -> None:
+    one, other = make.clicked("a\0b", "c", 1), make.clicked("a", "b\0c", 1)
+
+    assert mark_of(Logged(sequence=1, event=one)) != mark_of(Logged(sequence=2, event=other))
+    assert mark_of(Logged(sequence=1, event=one)) == mark_of(Logged(sequence=3, event=make.clicked("a\0b", "c", 2)))

@@ -353,3 +353,11 @@ def test_what_is_no_answer_is_told_from_one(sent: bytes, error: type[Exception])
 
     with pytest.raises(error):
         Replies(lambda: next(coming)).read()
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2@localhost:port/0", "hunter2", "redis://:hunter2@localhost/0?db=x"])
+def test_an_address_that_cannot_be_used_is_not_repeated_with_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="name it as redis://host:port/db") as refused:
+        Link(url)
+
+    assert "hunter2" not in str(refused.value)

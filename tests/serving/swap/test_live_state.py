@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +159,61 @@ def test_a_bundle_that_cannot_learn_falls_out_and_the_one_that_serves_learns_onc
 
     assert told == {shop.first: ["one"], shop.second: ["one", "two", "three"]}
     assert (refusal.bundle_id, "could not learn" in refusal.reason) == (shop.first, True)
+
+
+def test_a_bundle_that_falls_out_as_it_comes_to_serve_gives_way_to_the_one_before(
+    shop: Any, serve: Any, eventually: Any
+) -> None:
+    told: dict[str, list[str]] = {shop.first: [], shop.second: []}
+    learning, learned = threading.Event(), threading.Event()
+
+    class Watched(RankingPipeline):
+        def learn(self, events: Sequence[Logged]) -> None:
+            names = [each.event.event_id for each in events]
+            if names == ["two"] and self.bundle_id == shop.first:
+                learning.set()
+                assert learned.wait(20)
+            if names == ["two"] and self.bundle_id == shop.second:
+                raise ValueError("a fault of this bundle alone")
+            told[self.bundle_id] += names
+            super().learn(events)
+
+    with serve(lambda path: Watched.load(resolve(path)), probation_s=0) as served, ThreadPoolExecutor(2) as others:
+        served.client.record([event("one")])
+        swap = served.server._operations.hot_swap
+        tried_out = swap._try_out
+
+        async def try_out(*given: Any, **how: Any) -> None:
+            await tried_out(*given, **how)
+            others.submit(served.client.record, [event("two")])
+            await asyncio.to_thread(learning.wait, 20)
+
+        swap._try_out = try_out
+        shop.promote(shop.second)
+        asked = others.submit(served.admin.swap)
+        eventually(lambda: served.serving == shop.second)
+        learned.set()
+        eventually(lambda: served.serving == shop.first)
+        asked.result()
+        eventually(lambda: [each.bundle_id for each in served.admin.status().swaps.loaded] == [shop.first])
+        served.client.record([event("three")])
+        refusal = served.admin.status().swaps.last_refusal
+
+    assert told == {shop.first: ["one", "two", "three"], shop.second: ["one"]}
+    assert (refusal.bundle_id, "could not learn" in refusal.reason) == (shop.second, True)
+
+
+def test_no_ranking_waits_for_items_that_wait_for_what_is_being_learned(
+    serve: Any, quickly: Callable[..., Any]
+) -> None:
+    coat = Item(item_id="new-coat", text=ItemText(title="A warm coat"))
+    with serve(quickly, threads=1) as served, ThreadPoolExecutor(1) as others:
+        with served.server._preparation.live._telling:  # as while a store hangs
+            change = others.submit(served.client.upsert_items, [coat])
+            time.sleep(0.2)
+            rankings = [served.client.rank("nobody", ["item-01", "item-02"]) for _ in range(3)]
+            assert not change.done()
+        changed = change.result().changed
+
+    assert len(rankings) == 3
+    assert changed == 1

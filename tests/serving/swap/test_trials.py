@@ -261,3 +261,22 @@ def test_the_command_line_does_all_of_it(shop: Any, serve: Any, quickly: Callabl
     assert "variant new" in shown
     assert "rolled back by command" in shown
     assert (ended.shadow, ended.variants) == (None, ())
+
+
+def test_variants_that_do_not_all_find_room_are_not_set(
+    shop: Any, serve: Any, quickly: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Variants(
+        variants=(
+            Variant(name="a", bundle_id=shop.second, share=0.5),
+            Variant(name="b", bundle_id=shop.turned, share=0.5),
+        )
+    )
+    with serve(quickly, probation_s=0) as served:
+        # The second finds room only once the first has been let go.
+        says = iter([True, False, True])
+        monkeypatch.setattr(served.server._preparation, "has_room", lambda _: next(says))
+        with pytest.raises(SwapRefused, match=f"{shop.second} did not stay in memory beside the others"):
+            served.admin.set_variants(both)
+
+        assert served.server._bundles.variants == Variants()
