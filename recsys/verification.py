@@ -115,13 +115,15 @@ def _ask_child(directory: Path, timeout_s: float, *, gently: bool) -> list[Check
         try:
             output, _ = child.communicate(timeout=timeout_s)
             end = _ending(child.returncode) if child.returncode else ""
+            remedy = "do not use this bundle, train a new one"
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             output, _ = child.communicate()
             end = f"gave no answer within {timeout_s:g} s"
+            remedy = "try again, with more cores: it may be busy, or compile for the first time; else train a new one"
     checks = list(_reported(output))
     if all(check.passed for check in checks) and (end or len(checks) < len(_STAGES)):
-        detail = f"the child process {end or 'ended without a report'}; do not use this bundle, train a new one"
+        detail = f"the child process {end or 'ended without a report'}; {remedy}"
         checks.append(Check(name=(*_STAGES, "exit")[len(checks)], passed=False, detail=detail))
     return checks
 

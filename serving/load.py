@@ -10,8 +10,9 @@ from recsys.registry import resolve
 from recsys.verification import Verification, compare, verify
 from serving.model import Model
 
-# A child that leaves the cores to others may take long for what takes seconds.
-_PATIENCE_S = 600.0
+# What takes seconds takes half a minute of a core where the loops of features have not been compiled yet; and a child
+# that leaves the cores to others may take longer still.
+_AT_THE_START_S, _PATIENCE_S = 150.0, 600.0
 
 
 def load_current(registry: Path) -> Model:
@@ -21,7 +22,7 @@ def load_current(registry: Path) -> Model:
         RegistryError: the registry has no current bundle.
         BundleError: the bundle must not be served; says why.
     """
-    return _load(resolve(registry), verify(resolve(registry)))
+    return _load(resolve(registry), verify(resolve(registry), timeout_s=_AT_THE_START_S))
 
 
 def load_beside(bundle: Path) -> Model:

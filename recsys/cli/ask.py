@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.cli.access import CaOption, CertificateOption, KeyOption, TokenOption, access
@@ -80,15 +81,15 @@ def show_ranking(ranking: Ranking, reasons: dict[str, tuple[Reason, ...]], title
     ):
         table.add_column(heading, justify="right" if heading in ("#", "score", "P(click)") else "left")
     for place, item in enumerate(ranking.items, start=1):
-        row = [str(place), item.item_id]
-        row += [titles.get(item.item_id, "")] if titles else []
+        row = [str(place), escape(item.item_id)]
+        row += [escape(titles.get(item.item_id, ""))] if titles else []
         row += [f"{item.score:.3f}", f"{item.click_probability:.1%}"]
         row += ["  ".join(map(phrase, reasons.get(item.item_id, ())))] if reasons else []
         table.add_row(*row)
     console.print(table)
     spent = "  ".join(f"{stage} {seconds * 1e3:.1f} ms" for stage, seconds in ranking.stage_seconds.items())
-    missing = f"  unknown: {', '.join(ranking.unknown_items)}" if ranking.unknown_items else ""
-    console.print(f"[dim]request {ranking.request_id}[/]")
+    missing = f"  unknown: {escape(', '.join(ranking.unknown_items))}" if ranking.unknown_items else ""
+    console.print(f"[dim]request {escape(ranking.request_id)}[/]")
     if ranking.rung_reason is not None:
         console.print(f"[yellow]rung {ranking.rung}, for {ranking.rung_reason}[/]")
     console.print(f"[dim]text for {ranking.text_coverage:.0%} of the items{missing}  {spent}[/]")

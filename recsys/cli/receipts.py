@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.cli.ask import show_ranking
@@ -48,7 +49,7 @@ def replay(
         for rank, item in enumerate(compared.answered, start=1):
             moved = rank - place[item]
             table.add_row(
-                str(rank), item, compared.titles.get(item, ""), f"{compared.answered_scores[item]:.3f}",
+                str(rank), escape(item), escape(compared.titles.get(item, "")), f"{compared.answered_scores[item]:.3f}",
                 str(place[item]), f"{compared.other_scores[item]:.3f}",
                 f"[green]up {moved}[/]" if moved > 0 else f"[red]down {-moved}[/]" if moved else "[dim]-[/]",
             )  # fmt: skip
