@@ -32,7 +32,7 @@ SEED = int(os.environ.get("DAMAGE_SEED", "0")) or random.SystemRandom().randrang
 
 
 # Longer than a child process is given to verify one.
-HANGS_S = 240
+HANGS_S = 180
 
 
 @pytest.fixture
