@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What a connection keeps of its file; the system keeps the rest. SQLite's own 2,000 KiB would be much for every file
+# of a small server, and fill only within hours.
+_CACHE_KIB = 256
+
 
 def open_database(
     path: Path | None, *, mark: bytes, create: str, durable: bool, busy_s: float = 5.0
@@ -29,6 +33,7 @@ def open_database(
     try:
         _claim(database, int.from_bytes(mark, "big"), create)
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     except BaseException:
         database.close()
