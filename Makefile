@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test crash fuzz soak lint format bench proto lock clean
+.PHONY: help demo test crash fuzz soak lint format bench proto docs lock clean
 
 help: ## Say what there is to type
 	@echo "usage: make TARGET"; echo
@@ -59,8 +59,9 @@ proto: $(READY) ## Generate the gRPC stubs from the proto
 	$(BIN)/python -m grpc_tools.protoc -I serving/pb=proto/recsys/v1 \
 	  --python_out=. --pyi_out=. --grpc_python_out=. proto/recsys/v1/ranking.proto
 
-docs: $(READY) ## Write docs/features.md from the declarations of the features
+docs: $(READY) ## Write docs/features.md and docs/settings.md from the declarations
 	$(BIN)/python -c 'from recsys.features.document import page; print(page(), end="")' > docs/features.md
+	$(BIN)/python -c 'from serving.settings_page import page; print(page(), end="")' > docs/settings.md
 
 nightly: $(READY) ## The long profiles: parity over 20,000 random logs, kills under load, fuzz and soak; three hours
 	RECSYS_PARITY_LOGS=20000 $(BIN)/pytest --timeout 7200 tests/recsys/features/test_parity.py $(ARGS)

@@ -11,6 +11,7 @@ from grpc import StatusCode
 from recsys.errors import InvalidRequest, NotReady, RecsysError, SwapRefused
 from serving.client import ServiceError
 from serving.client.channel import Credentials, Token, open_channel
+from serving.client.ended import TLS
 from serving.convert_report import report_from_wire
 from serving.convert_swaps import variants_to_wire
 from serving.pb import ranking_pb2 as pb
@@ -96,6 +97,6 @@ def _as_ours(error: Any, address: str) -> RecsysError:
     if code in (StatusCode.UNAVAILABLE, StatusCode.UNIMPLEMENTED):
         return NotReady(
             f"nothing at {address} tells its status; start the server with `recsys serve --admin-port 50052` on this "
-            "machine, and ask at that port"
+            f"machine, and ask at that port; {TLS}"
         )
     return ServiceError(code.name, f"{address} answered {code.name}: {error.details()}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsConfigDict
 
 from recsys.crew import usable_cores
@@ -147,14 +148,25 @@ class ServerConfig(AccessSettings, SwapSettings, LadderSettings, WorkerSettings)
 
     def as_environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return an environment from which ``read`` reads these very settings, and in which all else is as given."""
-        prefix = str(self.model_config["env_prefix"])
-        names = {f"{prefix}{name}".upper() for name in type(self).model_fields}
+        names = set(self.variables().values())
         others = {name: value for name, value in environment.items() if name.upper() not in names}
         said = self.model_dump(mode="json", exclude_none=True)
         return others | {
-            f"{prefix}{name}".upper(): value if isinstance(value, str) else json.dumps(value)
+            self.variables()[name]: value if isinstance(value, str) else json.dumps(value)
             for name, value in said.items()
         }
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Name the environment variable of each setting."""
+        prefix = str(cls.model_config["env_prefix"])
+        return {name: f"{prefix}{name}".upper() for name in cls.model_fields}
+
+    @classmethod
+    def unknown(cls, environment: Iterable[str]) -> list[str]:
+        """Return the variables that look like settings and are none: a mistyped one would do nothing."""
+        known, prefix = set(cls.variables().values()), str(cls.model_config["env_prefix"])
+        return sorted(name for name in environment if name.upper().startswith(prefix) and name.upper() not in known)
 
     @classmethod
     def read(cls, **settings: Any) -> Self:
@@ -166,7 +178,12 @@ class ServerConfig(AccessSettings, SwapSettings, LadderSettings, WorkerSettings)
         try:
             return cls(**settings)
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            problems = [": ".join((*map(str, fault["loc"]), _said(fault))) for fault in error.errors()]
             raise ConfigError(
                 "; ".join(problems) + "; correct the argument or the environment variable RECSYS_<NAME>"
             ) from None
+
+
+def _said(fault: ErrorDetails) -> str:
+    """Return what is wrong; pydantic puts the kind of error before what our own checks say."""
+    return str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]

@@ -12,6 +12,7 @@ _STORES: dict[Store, pb.StoreState] = {
     Store.OWN: pb.STORE_STATE_OWN,
     Store.UP_TO_DATE: pb.STORE_STATE_UP_TO_DATE,
     Store.BEHIND: pb.STORE_STATE_BEHIND,
+    Store.AWAY: pb.STORE_STATE_AWAY,
 }
 _GPUS: dict[GpuState, pb.GpuState] = {
     GpuState.NONE: pb.GPU_STATE_NONE,
@@ -30,7 +31,6 @@ def report_to_wire(report: ServerReport) -> pb.GetStatusResponse:
         created_us=report.created_us,
         code_version=report.code_version,
         current_bundle_id=report.current_bundle_id,
-        previous_bundle_id=report.previous_bundle_id,
         uptime_seconds=report.uptime_s,
         load_seconds=report.load_s,
         state_versions=report.state_versions,
@@ -69,7 +69,6 @@ def report_from_wire(message: pb.GetStatusResponse) -> ServerReport:
         created_us=message.created_us,
         code_version=message.code_version,
         current_bundle_id=message.current_bundle_id,
-        previous_bundle_id=message.previous_bundle_id,
         uptime_s=message.uptime_seconds,
         load_s=message.load_seconds,
         state_versions=dict(message.state_versions),

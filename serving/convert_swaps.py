@@ -39,6 +39,7 @@ def swaps_to_wire(report: SwapReport, message: pb.GetStatusResponse) -> None:
     if report.last_refusal is not None:
         message.last_refusal.CopyFrom(_swapped_to_wire(report.last_refusal))
     message.preparing_bundle_id = report.preparing
+    message.previous_bundle_id = report.before
 
 
 def swaps_from_wire(message: pb.GetStatusResponse) -> SwapReport:
@@ -60,6 +61,7 @@ def swaps_from_wire(message: pb.GetStatusResponse) -> SwapReport:
         last_swap=_swapped_from_wire(message.last_swap) if message.HasField("last_swap") else None,
         last_refusal=_swapped_from_wire(message.last_refusal) if message.HasField("last_refusal") else None,
         preparing=message.preparing_bundle_id,
+        before=message.previous_bundle_id,
     )
 
 

@@ -138,8 +138,11 @@ class _Export:
         (self.report.clicks,) = self._connection.execute(count).fetchone()
         (self.report.orphans,) = self._connection.execute(f"{count} AND list_sequence IS NULL").fetchone()
         if not self._impressions.rows:
-            remedy = "wait until the click window of the first lists is over, or choose a shorter one"
-            problem = f"the log has no closed list with an item that the item table has ({self.report})"
+            remedy = "wait until the click window of the first lists is over, or choose a shorter --click-window"
+            problem = (
+                "the log has no closed list with an item that the item table has: "
+                f"{self.report.open_lists} of its {self.report.impressions} lists are still open"
+            )
             raise DatasetError([Fault(file=str(out), column="", row=0, problem=problem, remedy=remedy)])
         self._impressions.finish()
         self._events.finish()

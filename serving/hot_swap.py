@@ -52,6 +52,11 @@ class HotSwap:
         self._kept_until = 0.0
         self._tasks = set[asyncio.Task[Any]]()
 
+    @property
+    def before(self) -> str:
+        """Where a rollback goes; "" where it cannot."""
+        return self._before
+
     async def follow(self) -> None:
         """Look at the registry, and meanwhile after what is on probation, until cancelled."""
         await asyncio.gather(

@@ -92,6 +92,7 @@ class Operations:
             last_swap=self.hot_swap.last_swap,
             last_refusal=self.hot_swap.last_refusal,
             preparing=self._beside.preparing,
+            before=self.hot_swap.before,
         )
 
     def _lost(self, loaded: Loaded) -> None:

@@ -19,29 +19,29 @@ from serving.telemetry.telemetry import Telemetry
 
 
 class Store(StrEnum):
-    """Where what people did is kept: by this server alone, or in a shared store that knows all of its events or not."""
+    """Where what people did is kept: by this server alone, or in a shared store and how that does."""
 
     OWN = "own"
     UP_TO_DATE = "up_to_date"
     BEHIND = "behind"
+    AWAY = "away"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReport:
     """One server at one moment.
 
-    ``bundle_id`` answers, "" while it is loading; ``current_bundle_id`` and ``previous_bundle_id`` are the registry's,
-    "" where it has none. Times are in seconds, ``created_us`` in UTC microseconds. ``degraded`` counts answers since
-    the start, by reason, ``shed`` what was refused because there was too much; ``in_flight_limit`` is how many rankings
-    may be in flight. ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that
-    asks, too. ``swaps`` tells of the bundles in memory.
+    ``bundle_id`` answers, "" while it is loading; ``current_bundle_id`` is the registry's, "" where it has none. Times
+    are in seconds, ``created_us`` in UTC microseconds. ``degraded`` counts answers since the start, by reason, ``shed``
+    what was refused because there was too much; ``in_flight_limit`` is how many rankings may be in flight.
+    ``state_versions`` are up to where each event log is known. ``in_flight`` counts the call that asks, too. ``swaps``
+    tells of the bundles in memory.
     """
 
     bundle_id: str
     created_us: int
     code_version: str
     current_bundle_id: str
-    previous_bundle_id: str
     uptime_s: float
     load_s: float
     state_versions: Mapping[str, int]
@@ -75,20 +75,18 @@ class Reporter:
         """Look at everything now."""
         serving, figures = self._bundles.serving, _Figures(self._telemetry.registry)
         bundles = figures.by("recsys_bundle_info", "bundle_id")
-        promoted = ("", "", *self._registry.promoted())
-        behind = figures.by("recsys_store_behind")
+        promoted = ("", *self._registry.promoted())
         return ServerReport(
             bundle_id="".join(bundles),
             created_us=round(figures.one("recsys_bundle_created_timestamp_seconds") * 1e6),
             code_version="".join(figures.by("recsys_bundle_info", "code_version")),
             current_bundle_id=promoted[-1],
-            previous_bundle_id=promoted[-2],
             uptime_s=time.monotonic() - self._started,
             load_s=figures.one("recsys_model_load_seconds"),
             state_versions={} if serving is None else dict(serving.model.state_versions),
             state_age_s=figures.one("recsys_state_age_seconds"),
             event_log_sequence=int(figures.one("recsys_event_log_sequence")),
-            store=Store.OWN if not behind else Store.BEHIND if any(behind.values()) else Store.UP_TO_DATE,
+            store=figures.store(),
             in_flight=int(sum(figures.by("recsys_calls_in_flight", "method").values())),
             queue_length=int(figures.one("recsys_queue_length")),
             methods=tuple(recent.now(name) for name, recent in sorted(self._telemetry.calls.recent.items())),
@@ -116,3 +114,12 @@ class _Figures:
     def one(self, name: str) -> float:
         """Return a figure without labels; 0 where nothing is known."""
         return self.by(name).get("", 0.0)
+
+    def store(self) -> Store:
+        """Say how the shared store does, where there is one."""
+        behind = self.by("recsys_store_behind")
+        if not behind:
+            return Store.OWN
+        if self.one("recsys_store_away"):
+            return Store.AWAY
+        return Store.BEHIND if any(behind.values()) else Store.UP_TO_DATE

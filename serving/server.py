@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
-import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2
 
@@ -27,7 +25,6 @@ from serving.garbage import set_aside
 from serving.listen import SERVICE, listening
 from serving.load import load_beside, load_current
 from serving.loaded import Loaded
-from serving.logging import configure_logging
 from serving.model import Model
 from serving.operations import Operations
 from serving.precedence import give_way
@@ -107,6 +104,11 @@ class RankingServer:
         Raises:
             ConfigError: the address cannot be listened on, the data directory not be used, or who may call not be told.
         """
+        if self._config.store and self._config.data is None:
+            raise ConfigError(
+                "without a data directory nothing is told to a store, nor asked of it; name one with --data DIR, or "
+                "leave --store out"
+            )
         door = open_door(self._config)
         self._servicer.pseudonyms = Pseudonyms.read(self._config.log_key)
         if self._config.quotas is not None:
@@ -274,22 +276,3 @@ class RankingServer:
     async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", SERVICE):
             await self._health.set(name, status)
-
-
-def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
-    """Serve the registry's current bundle until SIGTERM or SIGINT.
-
-    Leaves the process with status 1 when requests were still being computed at the end of the grace.
-
-    Raises:
-        RecsysError: the bundle cannot be loaded, the address cannot be listened on, or the data directory cannot be
-            used; nothing was served.
-    """
-    configure_logging(config.log_level, worker=config.worker)
-    server = RankingServer(config, load_model)
-    server.give_way()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        drained = runner.run(server.run())
-    if server.computing:
-        # Python would wait for its threads, however long they take, and so break the promised grace.
-        os._exit(0 if drained else 1)

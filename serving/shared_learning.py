@@ -34,6 +34,11 @@ class SharedLearning:
         return self._state.behind
 
     @property
+    def away(self) -> bool:
+        """Whether the store does not answer rankings just now."""
+        return self._state.away
+
+    @property
     def missed(self) -> Mapping[str, int]:
         """How often the store did not answer a ranking, by reason."""
         return self._state.missed

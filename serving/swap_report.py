@@ -33,7 +33,10 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwapReport:
-    """All of it at one moment; ``preparing`` is the bundle that is being loaded, "" where none is."""
+    """All of it at one moment.
+
+    ``preparing`` is the bundle that is being loaded, ``before`` the one that a rollback returns to; "" where none is.
+    """
 
     loaded: tuple[LoadedReport, ...] = ()
     variants: tuple[Variant, ...] = ()
@@ -41,3 +44,4 @@ class SwapReport:
     last_swap: Swapped | None = None
     last_refusal: Swapped | None = None
     preparing: str = ""
+    before: str = ""

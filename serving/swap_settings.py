@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Callable
+
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from recsys.errors import RecsysError
+from serving.variants import Variants, shadow_of_text, variants_of_text
 
 
 class SwapSettings(BaseSettings):
@@ -45,3 +50,19 @@ class SwapSettings(BaseSettings):
 
     shadow: str = ""
     """A bundle that ranks a share of the requests too, for comparison only, as BUNDLE_ID:SHARE."""
+
+    @field_validator("variants", "variants_salt", "shadow")
+    @classmethod
+    def _has_its_form(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            _READ[str(info.field_name)](value)
+        except RecsysError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "variants": variants_of_text,
+    "variants_salt": lambda value: Variants(salt=value),
+    "shadow": shadow_of_text,
+}

@@ -88,8 +88,12 @@ def shadow_of_text(text: str) -> tuple[str, float]:
     Raises:
         ConfigError: it is something else.
     """
-    bundle_id, _, share = text.partition(":")
-    return bundle_id, _share(share or "0") if text else 0.0
+    if not text:
+        return "", 0.0
+    bundle_id, _, said = text.partition(":")
+    if not bundle_id or not 0 < (share := _share(said or "0")) <= 1:
+        raise ConfigError("a shadow is not of the form BUNDLE_ID:SHARE with a share up to 1; say it so, such as ID:0.1")
+    return bundle_id, share
 
 
 def _variants(parts: Iterable[str]) -> Iterable[Variant]:

@@ -87,6 +87,7 @@ def watch_store(telemetry: Telemetry, learn: Callable[[Sequence[Logged]], None])
         return
     learning = learn
     telemetry.follow("recsys_store_behind", lambda: learning.behind)
+    telemetry.follow("recsys_store_away", lambda: learning.away)
     telemetry.follow(
         "recsys_store_missed_total", lambda: {(reason,): times for reason, times in list(learning.missed.items())}
     )

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 CaOption = Annotated[
     Path | None,
-    typer.Option(help="Who signed the server's certificate, PEM  [default: no TLS; with a token, the system's]"),
+    typer.Option(help="Who signed the server's certificate, PEM", show_default="no TLS; with a token, the system's"),
 ]
-CertificateOption = Annotated[Path | None, typer.Option(help="Your own certificate, PEM  [default: none]")]
-KeyOption = Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")]
-TokenOption = Annotated[Path | None, typer.Option(help="File with a token that has the role for it  [default: none]")]
+CertificateOption = Annotated[Path | None, typer.Option(help="Your own certificate, PEM", show_default="none")]
+KeyOption = Annotated[Path | None, typer.Option(help="Its private key, PEM", show_default="none")]
+TokenOption = Annotated[
+    Path | None, typer.Option(help="File with a token that has the role for it", show_default="none")
+]
 
 
 class Access(TypedDict):

@@ -90,6 +90,8 @@ def show_ranking(ranking: Ranking, reasons: dict[str, tuple[Reason, ...]], title
     spent = "  ".join(f"{stage} {seconds * 1e3:.1f} ms" for stage, seconds in ranking.stage_seconds.items())
     missing = f"  unknown: {escape(', '.join(ranking.unknown_items))}" if ranking.unknown_items else ""
     console.print(f"[dim]request {escape(ranking.request_id)}[/]")
+    if ranking.degraded:
+        console.print(f"[yellow]degraded: {', '.join(ranking.degraded)}[/]")
     if ranking.rung_reason is not None:
         console.print(f"[yellow]rung {ranking.rung}, for {ranking.rung_reason}[/]")
     console.print(f"[dim]text for {ranking.text_coverage:.0%} of the items{missing}  {spent}[/]")

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.json import JSON
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.bundle import read_manifest
 from recsys.cli.console import console, write_json
 from recsys.cli.data import JsonOption
+from recsys.errors import RegistryError
 from recsys.registry import Registry, resolve
 from recsys.verification import verify as check
 
@@ -24,6 +26,10 @@ BundleArgument = Annotated[Path, typer.Argument(help="A bundle, or a registry fo
 @app.command("list")
 def list_(registry: RegistryArgument, json_file: JsonOption = None) -> None:
     """List the versions, oldest first."""
+    if not registry.is_dir():
+        raise RegistryError(
+            f"{registry} does not exist; make a registry with `recsys train DATASET --registry {registry}`"
+        )
     versions = Registry(registry).versions()
     table = Table("", "bundle", "lists", "items", "size", "remark", box=None)
     for version in versions:
@@ -32,7 +38,7 @@ def list_(registry: RegistryArgument, json_file: JsonOption = None) -> None:
             "[green]→[/]" if version.current else "", version.bundle_id,
             f"{window.lists:,}" if window else "", f"{window.items:,}" if window else "",
             f"{version.size / 1e6:.1f} MB" if window else "",
-            f"[red]{version.fault}[/]" if version.fault else "current" if version.current else "",
+            f"[red]{escape(version.fault)}[/]" if version.fault else "current" if version.current else "",
         )  # fmt: skip
     console.print(table if versions else f"no versions in {registry}; make one with `recsys train`")
     write_json(json_file, [{"bundle_id": v.bundle_id, "current": v.current, "fault": v.fault} for v in versions])
@@ -52,7 +58,7 @@ def verify(bundle: BundleArgument, json_file: JsonOption = None) -> None:
     with console.status("verifying"):
         verdict = check(resolve(bundle))
     for step in verdict.checks:
-        console.print(f"{'[green]✓[/]' if step.passed else '[red]✗[/]'} {step.name}: {step.detail}")
+        console.print(f"{'[green]✓[/]' if step.passed else '[red]✗[/]'} {step.name}: {escape(step.detail)}")
     checks = [{"name": step.name, "passed": step.passed, "detail": step.detail} for step in verdict.checks]
     write_json(json_file, {"ok": verdict.ok, "checks": checks})
     if not verdict.ok:

@@ -28,7 +28,8 @@ from rich.text import Text
 from recsys.errors import DatasetError
 from recsys.files import write_file
 
-console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of a torchrun, the first process speaks
+# Of several processes that train together (torchrun), the first one speaks; a RANK alone may be anybody's variable.
+console = Console(quiet="MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True)
 
 

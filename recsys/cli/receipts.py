@@ -64,7 +64,7 @@ def replay(
     replayed = replay_own(receipt, bundle_path(registry, receipt.bundle_id))
     show_ranking(replayed.ranking, {item: why[:3] for item, why in replayed.reasons.items()}, dict(replayed.titles))
     if replayed.faults:
-        console.print(f"[red]✗[/] answered otherwise: {'; '.join(replayed.faults)}")
+        console.print(f"[red]✗[/] answered otherwise: {escape('; '.join(replayed.faults))}")
     else:
         console.print("[green]✓[/] the very order and scores that were answered, bit by bit")
     write_json(json_file, {**asdict(replayed), "exact": not replayed.faults})
@@ -87,14 +87,14 @@ def audit(
     for each in sorted(found.mismatches, key=lambda each: -each.count):
         table.add_row(
             each.feature, f"{each.count:,}", f"{each.of:,}", f"{each.count / each.of:.2%}", f"{each.largest:.3g}",
-            each.first,
+            escape(each.first),
         )  # fmt: skip
     if found.mismatches:
         console.print(table)
     if found.early:
         console.print(
             f"[red]✗[/] {len(found.early):,} lists were shown before they were asked for, such as that of "
-            f"{found.early[0]}: the server's clock, or that of who tells the events, is wrong"
+            f"{escape(found.early[0])}: the server's clock, or that of who tells the events, is wrong"
         )
     wrong = sum(each.count for each in found.mismatches)
     sign = "[green]✓[/]" if found.passed else "[red]✗[/]"

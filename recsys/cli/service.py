@@ -19,41 +19,46 @@ if TYPE_CHECKING:
 def serve(
     registry: Annotated[Path, typer.Argument(help="A registry for its current bundle, or one bundle.")],
     data: Annotated[
-        Path | None, typer.Option(help="Directory of what the server is told  [default: live in the registry]")
+        Path | None, typer.Option(help="Directory of what the server is told", show_default="live in the registry")
     ] = None,
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Keep nothing: events are refused, items change in memory only.")
     ] = False,
     receipts: Annotated[
-        float | None, typer.Option(help="Share of rankings that leave a receipt, 0 to 1  [default: 0.01]")
+        float | None, typer.Option(help="Share of rankings that leave a receipt, 0 to 1", show_default="0.01")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="0 lets the system choose  [default: 50051]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that share the port  [default: 1]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="0 lets the system choose", show_default="50051")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port", show_default="1")] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Rankings computed at once, by each worker  [default: its share of the cores]")
+        int | None,
+        typer.Option(help="Rankings computed at once, by each worker", show_default="its share of the cores"),
     ] = None,
-    grace: Annotated[float | None, typer.Option(help="Seconds for accepted requests on SIGTERM  [default: 10]")] = None,
+    grace: Annotated[
+        float | None, typer.Option(help="Seconds for accepted requests on SIGTERM", show_default="10")
+    ] = None,
     ladder: Annotated[
-        bool | None, typer.Option(help="Answer with less where there is no time for all of it  [default: ladder]")
+        bool | None, typer.Option(help="Answer with less where there is no time for all of it", show_default="ladder")
     ] = None,
     store: Annotated[
-        str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did  [default: none]")
+        str | None, typer.Option(help="redis://HOST:PORT/DB, where servers share what people did", show_default="none")
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Where Prometheus finds /metrics, usually 9464  [default: not served]")
+        int | None, typer.Option(help="Where Prometheus finds /metrics, usually 9464", show_default="not served")
     ] = None,
     admin_port: Annotated[
-        int | None, typer.Option(help="Where `recsys status` may ask, usually 50052  [default: nowhere]")
+        int | None, typer.Option(help="Where `recsys status` may ask, usually 50052", show_default="nowhere")
     ] = None,
     reflection: Annotated[
-        bool | None, typer.Option(help="Let grpcurl ask for the methods  [default: in development]")
+        bool | None, typer.Option(help="Let grpcurl ask for the methods", show_default="in development")
     ] = None,
     mode: Annotated[
-        str | None, typer.Option(help="production: only TLS, and only known callers  [default: development]")
+        str | None, typer.Option(help="production: only TLS, and only known callers", show_default="development")
     ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="The server's certificate, PEM  [default: none]")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM  [default: none]")] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="The server's certificate, PEM", show_default="none")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM", show_default="none")] = None,
 ) -> None:
     """Serve rankings over gRPC; each option can be an environment variable too, such as RECSYS_PORT."""
     from serving.config import ServerConfig  # noqa: PLC0415
@@ -97,7 +102,7 @@ def _serve(config: ServerConfig) -> None:
     from serving.runtime import settle  # noqa: PLC0415
 
     settle()
-    from serving.server import run_server  # noqa: PLC0415 - gRPC is imported by it, not earlier
+    from serving.process import run_server  # noqa: PLC0415 - gRPC is imported by it, not earlier
 
     run_server(config)
 

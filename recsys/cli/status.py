@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.cli.access import CaOption, CertificateOption, KeyOption, TokenOption
@@ -83,7 +84,7 @@ def _facts(report: ServerReport) -> dict[str, str]:
     return {
         "bundle": (report.bundle_id or "[yellow]loading[/]")
         + (promoted if report.current_bundle_id not in ("", report.bundle_id) else ""),
-        "previous": report.previous_bundle_id or "none",
+        "rollback to": report.swaps.before or "none",
         "running for": f"{_duration(report.uptime_s)}  {loaded}",
         "state": f"{_duration(report.state_age_s)} old, {report.store.replace('_', ' ')}  [dim]{versions}[/]",
         "event log": f"{report.event_log_sequence:,}",
@@ -124,7 +125,8 @@ def _event(swapped: Swapped | None) -> str:
     if swapped is None:
         return ""
     ago = _duration(time.time() - swapped.time_us / 1e6)
-    return f"{swapped.bundle_id} after {swapped.from_bundle_id}, {ago} ago, {swapped.seconds:.1f} s: {swapped.reason}"
+    spent = f"{ago} ago, {swapped.seconds:.1f} s"
+    return f"{swapped.bundle_id} after {swapped.from_bundle_id}, {spent}: {escape(swapped.reason)}"
 
 
 def _duration(seconds: float) -> str:

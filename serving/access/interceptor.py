@@ -99,12 +99,15 @@ def _guarded(handler: Any, admit: Admit) -> Any:
 
 
 def _log_refusal(method: str, code: grpc.StatusCode, error: Exception, caller: Caller | None, began: float) -> None:
-    """Write the line that ``serving.status`` writes of a call that was let in."""
+    """Write the line that ``serving.status`` writes of a call that was let in, and why this one was not.
+
+    What the door itself says is a phrase of ours, without anything from the call.
+    """
     line: dict[str, Any] = {"code": code.name, "ms": round((time.perf_counter() - began) * 1e3, 3)}
     if caller is not None:
         line["caller"] = caller.name
     name = method.rpartition("/")[2]
     if isinstance(error, Unauthenticated | PermissionDenied):
-        _log.warning("call", method=name, **line)
+        _log.warning("call", method=name, **line, reason=str(error))
     else:
         _log.error("call", method=name, frames=frames_of(error), **line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +73,19 @@ def _channel_credentials(credentials: Credentials | None, token: Token | None) -
         if token is not None:
             raise ConfigError("a token would cross the network in the clear; give credentials too")
         return None
-    secure = grpc.ssl_channel_credentials(*map(_bytes, (credentials.ca, credentials.key, credentials.certificate)))
+    files = (credentials.ca, "CERTIFICATE"), (credentials.key, "PRIVATE KEY"), (credentials.certificate, "CERTIFICATE")
+    secure = grpc.ssl_channel_credentials(*(_pem(path, what) for path, what in files))
     if token is None:
         return secure
     return grpc.composite_channel_credentials(secure, grpc.metadata_call_credentials(_Bearer(token)))
 
 
-def _bytes(path: Path | None) -> bytes | None:
+def _pem(path: Path | None, what: str) -> bytes | None:
+    """Read a file; gRPC would take one of anything, and connect to nobody with it."""
     try:
-        return None if path is None else path.read_bytes()
+        data = None if path is None else path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; give a readable file in PEM") from None
+    if data is not None and not re.search(rb"-----BEGIN [A-Z ]*" + what.encode() + b"-----", data):
+        raise ConfigError(f"{path} holds no {what.lower()} in PEM; give one that does")
+    return data

@@ -12,6 +12,14 @@ from recsys.errors import InvalidRequest, NotReady, RecsysError
 # gRPC's name for the trailer by which a server says when to come back; negative is never.
 PUSHBACK = "grpc-retry-pushback-ms"
 CLOSED = "this client was closed"
+# What a connection that does not come about may be for, beside a server that is away.
+TLS = "with a server that speaks TLS only, give credentials (--ca)"
+
+# What to do about an answer that does not say so itself.
+_FURTHER = {
+    **dict.fromkeys((StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS), "; see the server's log"),
+    StatusCode.UNIMPLEMENTED: "; check the address: operators and metrics have other ports than rankings",
+}
 
 
 class ServiceError(RecsysError):
@@ -50,12 +58,11 @@ class Ended:
         # CANCELLED is not the caller's doing here, it is what gRPC makes of a request that meets a closing server.
         if self.code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
             return NotReady(
-                f"{address} does not serve: {self.details}; start it with `recsys serve`, or try again later"
+                f"{address} does not serve: {self.details}; start it with `recsys serve`, or try again later; {TLS}"
             )
         if self.code is StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
             return ServiceError(
                 self.code.name, f"{address} gave no answer within {deadline_s:g} s; allow more, or ask for less"
             )
-        return ServiceError(
-            self.code.name, f"{address} answered {self.code.name}: {self.details}; see the server's log"
-        )
+        further = _FURTHER.get(self.code, "")
+        return ServiceError(self.code.name, f"{address} answered {self.code.name}: {self.details}{further}")

@@ -61,6 +61,7 @@ class StoreState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STORE_STATE_OWN: _ClassVar[StoreState]
     STORE_STATE_UP_TO_DATE: _ClassVar[StoreState]
     STORE_STATE_BEHIND: _ClassVar[StoreState]
+    STORE_STATE_AWAY: _ClassVar[StoreState]
 ACTION_UNSPECIFIED: Action
 ACTION_CLICK: Action
 ACTION_SKIP: Action
@@ -95,6 +96,7 @@ STORE_STATE_UNSPECIFIED: StoreState
 STORE_STATE_OWN: StoreState
 STORE_STATE_UP_TO_DATE: StoreState
 STORE_STATE_BEHIND: StoreState
+STORE_STATE_AWAY: StoreState
 
 class ItemText(_message.Message):
     __slots__ = ("title", "description", "category", "tags")

@@ -57,6 +57,13 @@ class Links:
             self._changed.wait_for(lambda: self._open == self._size or self._refused, seconds)
             return self._open == self._size
 
+    @property
+    def away(self) -> bool:
+        """Whether a link would not be lent now, or would be no use."""
+        with self._changed:
+            silent = time.monotonic() < self._silent_until
+            return silent or self._refused or not self._open or not all(link.quiet for link in self._free)
+
     def close(self) -> None:
         """Close all links."""
         with self._changed:

@@ -93,6 +93,11 @@ class RedisState(Behaviour):
         """Whether the store may lack events of this server's log; until ``catch_up``, nothing is learned."""
         return self._writer.behind
 
+    @property
+    def away(self) -> bool:
+        """Whether the store does not answer rankings just now."""
+        return self._links.away
+
     def catch_up(self, log_name: str, told_after: Callable[[int], Iterable[Logged]]) -> bool:
         """Tell the store what it lacks of this server's log; see ``RedisWriter.catch_up``."""
         return self._writer.catch_up(log_name, told_after)

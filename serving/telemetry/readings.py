@@ -47,6 +47,7 @@ READINGS: dict[str, Reading] = {
     "recsys_state_age_seconds": Reading(says="Age of the newest event that rankings know."),
     "recsys_state_behind_events": Reading(says="Events of this server's log that rankings do not know yet."),
     "recsys_store_behind": Reading(says="1 where the shared store lacks events of this server, else 0."),
+    "recsys_store_away": Reading(says="1 where the shared store does not answer, else 0."),
     "recsys_store_missed_total": Reading(
         says="Rankings that the shared store did not answer.", labels=("reason",), counted=True
     ),

@@ -17,7 +17,7 @@ import serving.servicer
 import serving.status
 from recsys.errors import InvalidRequest
 from serving.config import ServerConfig
-from serving.server import run_server
+from serving.process import run_server
 
 KEPT: list[Any] = []
 

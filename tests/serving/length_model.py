@@ -228,7 +228,7 @@ def load(_registry: Path) -> LengthModel:
 
 if __name__ == "__main__":
     from serving.config import ServerConfig
-    from serving.server import run_server
+    from serving.process import run_server
 
     run_server(ServerConfig.read(registry="unused", port=0), load)
     sys.stderr.write("returned\n")

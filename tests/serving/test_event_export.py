@@ -151,7 +151,10 @@ def test_items_that_the_table_does_not_have_are_left_out_and_counted(log: EventL
 def test_a_log_without_a_closed_list_makes_no_dataset(log: EventLog, tmp_path: Path) -> None:
     for events in ([], [shown("r", "ab", at=7_000)]):
         log.append(events, now_us=NOW)
-        with pytest.raises(DatasetError, match=r"no closed list.*wait until the click window"):
+        with pytest.raises(
+            DatasetError,
+            match=rf"no closed list.*: {len(events)} of its {len(events)} lists are still open.*--click-window",
+        ):
             exported(tmp_path)
         assert not (tmp_path / "out").exists()
 

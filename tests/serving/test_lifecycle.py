@@ -22,7 +22,8 @@ from recsys.errors import BundleError, ConfigError, NotReady, RecsysError
 from serving.client import AsyncRankingClient, RankingClient, ServiceError
 from serving.config import ServerConfig
 from serving.front import UNREAD
-from serving.server import RankingServer, run_server
+from serving.process import run_server
+from serving.server import RankingServer
 
 SCRIPT = Path(__file__).with_name("length_model.py")
 ANY_PORT = ServerConfig(registry=Path("unused"), port=0, threads=1)
@@ -225,6 +226,16 @@ def test_a_bundle_that_cannot_be_loaded_ends_the_server_with_its_reason() -> Non
 
     with pytest.raises(BundleError, match=r"ranker\.txt is damaged"):
         run_server(ANY_PORT, load)
+
+
+def test_the_log_says_why_a_server_does_not_start_and_which_variables_are_no_settings() -> None:
+    with Process(RECSYS_STORE="redis://127.0.0.1:1/0", RECSYS_TREADS="4") as process:
+        unknown, fault = process.wait_for("unknown settings"), process.wait_for("not started")
+        code, _ = process.end()
+
+    assert (unknown["variables"], unknown["level"]) == (["RECSYS_TREADS"], "warning")
+    assert fault["reason"].startswith("without a data directory nothing is told to a store")
+    assert code == 1
 
 
 def test_a_port_in_use_is_named(running: Any) -> None:

@@ -113,7 +113,7 @@ def test_the_command_keeps_its_data_beside_the_bundles_unless_it_is_told_otherwi
     tiny_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Path | None] = []
-    monkeypatch.setattr("serving.server.run_server", lambda config: used.append(config.data))
+    monkeypatch.setattr("serving.process.run_server", lambda config: used.append(config.data))
     serve(tiny_registry)
     serve(tiny_registry, data=tmp_path / "named")
     serve(resolve(tiny_registry))

@@ -138,17 +138,25 @@ def test_the_scheme_may_be_written_in_any_case(guarded: Any) -> None:
         channel.unary_unary(METHODS[0])(b"", metadata=[("authorization", f"bearer {guarded.issuer.token()}")])
 
 
-def test_a_refused_call_is_one_line_in_the_log_without_its_token(guarded: Any) -> None:
-    token = guarded.issuer.token(["write"])
+def test_a_refused_call_is_one_line_in_the_log_that_says_why_without_its_token(guarded: Any) -> None:
+    tokens = [guarded.issuer.token(["write"]), guarded.issuer.token(exp=1), guarded.issuer.token(aud="other")]
     with capture_logs() as lines:
-        guarded.code_of(METHODS[0])
-        guarded.code_of(METHODS[0], token)
+        for token in (None, *tokens):
+            guarded.code_of(METHODS[0], token)
 
     assert [(line["method"], line["code"], line["log_level"], line.get("caller")) for line in lines] == [
         ("Rank", "UNAUTHENTICATED", "warning", None),
         ("Rank", "PERMISSION_DENIED", "warning", "shop"),
+        ("Rank", "UNAUTHENTICATED", "warning", None),
+        ("Rank", "UNAUTHENTICATED", "warning", None),
     ]
-    assert token not in str(lines)
+    assert [line["reason"].partition(";")[0] for line in lines] == [
+        "the call has no token",
+        "this needs the role rank, which the caller does not have",
+        "the token has expired",
+        "the token is for another audience",
+    ]
+    assert not any(token in str(lines) for token in tokens)
 
 
 # Services that are not there yet: the same door before them.

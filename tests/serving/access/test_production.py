@@ -12,7 +12,7 @@ import structlog
 from recsys.errors import ConfigError
 from serving.access.door import open_door
 from serving.config import ServerConfig
-from serving.server import run_server
+from serving.process import run_server
 
 NAMES: dict[str, Any] = {"token_issuer": "i", "token_audience": "a"}
 FILES = ("tls_certificate", "tls_key", "tls_client_ca", "callers", "token_keys")

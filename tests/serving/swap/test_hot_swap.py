@@ -146,6 +146,7 @@ def test_the_way_back_is_there_at_once_by_the_registry_and_by_command(
         return model
 
     with serve(counted) as served:
+        assert served.admin.status().swaps.before == ""
         with pytest.raises(SwapRefused, match="no other bundle served before"):
             served.admin.rollback()
         shop.promote(shop.second)
@@ -154,6 +155,7 @@ def test_the_way_back_is_there_at_once_by_the_registry_and_by_command(
         eventually(lambda: served.serving == shop.first)
         shop.promote(shop.second)
         eventually(lambda: served.serving == shop.second)
+        assert served.admin.status().swaps.before == shop.first
         assert served.admin.rollback() == shop.first
         time.sleep(0.3)  # the registry still says the second; it is not taken again
         report = served.admin.status()

@@ -39,7 +39,6 @@ REPORT = ServerReport(
     created_us=2,
     code_version="0.1.0",
     current_bundle_id="b-3",
-    previous_bundle_id="b-2",
     uptime_s=90_000.0,
     load_s=3.5,
     state_versions={"log": 7},
@@ -77,6 +76,7 @@ REPORT = ServerReport(
         last_swap=Swapped(bundle_id="b-2", from_bundle_id="b-1", time_us=5, seconds=2.5, reason="promoted"),
         last_refusal=Swapped(bundle_id="b-3", from_bundle_id="b-2", time_us=6, seconds=0.5, reason="golden requests"),
         preparing="b-4",
+        before="b-1",
     ),
 )
 
@@ -94,7 +94,7 @@ def test_a_server_tells_how_it_is_doing(watched: Any) -> None:
             report = admin.status()
 
     assert (report.bundle_id, report.created_us) == ("20260102T030405Z-0123abcd", 1_767_323_045_000_000)
-    assert (report.current_bundle_id, report.previous_bundle_id) == ("", "")
+    assert (report.current_bundle_id, report.swaps.before) == ("", "")
     assert (report.event_log_sequence, report.store, report.degraded) == (1, Store.OWN, {})
     assert (report.in_flight, report.queue_length, report.pending_texts) == (1, 0, 0)
     assert report.uptime_s > report.load_s > 0

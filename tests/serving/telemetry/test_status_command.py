@@ -16,7 +16,7 @@ from recsys.errors import NotReady
 from recsys.gpu import GpuState
 from serving.client import RankingClient
 from serving.report import ServerReport, Store
-from serving.swap_report import SwapReport
+from serving.swap_report import Swapped, SwapReport
 from serving.telemetry.recent import RecentCalls
 
 REPORT = ServerReport(
@@ -24,7 +24,6 @@ REPORT = ServerReport(
     created_us=2,
     code_version="0.1.0",
     current_bundle_id="b-3",
-    previous_bundle_id="b-2",
     uptime_s=90_000.0,
     load_s=3.5,
     state_versions={"log": 7},
@@ -41,7 +40,12 @@ REPORT = ServerReport(
     gpu_faults=4,
     shed={"queue": 3, "quota": 2},
     in_flight_limit=66,
-    swaps=SwapReport(),
+    swaps=SwapReport(
+        before="b-1",
+        last_refusal=Swapped(
+            bundle_id="b-3", from_bundle_id="b-2", time_us=1, seconds=1.0, reason="not [red] but [/b]"
+        ),
+    ),
 )
 
 
@@ -91,6 +95,9 @@ def test_what_went_wrong_stands_out(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for said in (
         "b-3 is promoted, and not served",
+        "rollback to  ",
+        "b-1",
+        "not [red] but [/b]",
         "10.00%",
         "no_state: 5",
         "behind",

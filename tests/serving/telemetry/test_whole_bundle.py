@@ -89,7 +89,7 @@ def test_a_bundle_that_is_promoted_and_not_served_is_told(
 
     assert (first.bundle_id, first.current_bundle_id) == (bundle.bundle_id, bundle.bundle_id)
     assert (second.bundle_id, second.current_bundle_id) == (bundle.bundle_id, "20260102T030405Z-0123abcd")
-    assert second.previous_bundle_id == bundle.bundle_id
+    assert second.swaps.before == ""  # the registry's former bundle has not served here
 
 
 @pytest.fixture
@@ -133,12 +133,15 @@ def test_a_store_that_goes_away_is_seen_everywhere(
         well = admin.status()
         redis.kill()
         redis.wait()
+        gone = admin.status()  # seen before anybody has asked it in vain
         assert client.rank("u", bundle.catalog.ids[:5]).degraded == ("no_state",)
         client.record(shown[1:])
         ill = admin.status()
 
         assert (well.store, well.degraded) == (Store.UP_TO_DATE, {})
-        assert (ill.store, ill.degraded) == (Store.BEHIND, {"no_state": 1})
+        assert (gone.store, gone.degraded) == (Store.AWAY, {})
+        assert (ill.store, ill.degraded) == (Store.AWAY, {"no_state": 1})
+        assert figure("recsys_store_away") == 1
         assert figure("recsys_store_behind") == 1
         assert figure("recsys_store_missed_total") == 1
         assert figure("recsys_degraded_answers_total", reason="no_state") == 1

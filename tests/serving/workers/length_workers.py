@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recsys.errors import RecsysError
 from serving.config import ServerConfig
-from serving.server import run_server
+from serving.process import run_server
 from serving.workers import run_workers
 
 MODEL = Path(__file__).parents[1] / "length_model.py"
