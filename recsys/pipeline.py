@@ -217,6 +217,11 @@ class RankingPipeline:
             for place, (request, (begin, end)) in enumerate(zip(requests, pairwise(lists.offsets), strict=True))
         ]
 
+    def is_brief(self, request: RankRequest) -> bool:
+        """Tell whether nothing but its candidates makes a ranking long: no text to read, no store or GPU to ask."""
+        own = isinstance(self.state, FeatureState) and self.text.head.providers[0] == "CPUExecutionProvider"
+        return own and not request.texts and not request.query
+
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         """Say for each candidate which features moved its score, against the list's average, strongest first."""
         if not request.candidates:

@@ -23,6 +23,7 @@ from serving.admission import Place
 from serving.ladder import FIRST, WITHOUT_TEXT, Ladder, Step
 from serving.logging import frames_of
 from serving.model import Model, Ranked
+from serving.one_at_a_time import OneAtATime
 from serving.rung_costs import Load
 
 # How many candidates are ranked in one pass, unless a single request has more: about as many as one of the largest
@@ -58,7 +59,7 @@ class Batches:
 
     ``took`` is told of each job's share of the seconds of its pass, and ``batched`` of the number of requests in it.
     Where there is a ``ladder``, it says on which rung each is ranked, and a request at which the text model fails is
-    ranked without.
+    ranked without. Where ``alone`` says so, the event loop ranks a request itself.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Batches:
         took: Callable[[Place, float], None],
         batched: Callable[[int], None],
         ladder: Ladder | None = None,
+        alone: OneAtATime | None = None,
     ) -> None:
         self._executor, self._threads = executor, threads
         self._took, self._batched = took, batched
-        self._ladder = ladder
+        self._ladder, self._alone = ladder, alone
         self._queue: deque[Job] = deque()
         # Threads that rank, or are about to look for something to rank; and those of them that rank.
         self._running = self._at_work = 0
@@ -100,26 +102,31 @@ class Batches:
             self._ladder.asked(job.load)
         self.unanswered.add(job.answer)
         job.answer.add_done_callback(self.unanswered.discard)
+        alone = self._alone is not None and self._alone.suits(job.model, job.request) and not job.explain
         with self._lock:
             self._queue.append(job)
+            alone = alone and not self._running
             idle = self._running < self._threads
             self._running += idle
-        if idle:
-            self._executor.submit(self._work, asyncio.get_running_loop())
+        if alone:
+            self._work(_at_once)
+        elif idle:
+            self._executor.submit(self._work, asyncio.get_running_loop().call_soon_threadsafe)
         return job.answer
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, soon: Callable[..., object]) -> None:
+        """Rank what waits until nothing does; ``soon`` has the event loop call a function."""
         batch: list[Job] = []
         while batch := self._take(len(batch)):
             late: list[tuple[Job, Answer | Exception]] = []
             begun = [job for job in batch if _begins(job, late)]
             if late:
-                loop.call_soon_threadsafe(_deliver, late)
+                soon(_deliver, late)
             for step, jobs in self._by_step(begun):
                 began = time.perf_counter()
                 answers = self._answers(jobs, step)
                 self._book(jobs, time.perf_counter() - began)
-                loop.call_soon_threadsafe(_deliver, answers)
+                soon(_deliver, answers)
 
     def _by_step(self, jobs: Sequence[Job]) -> list[tuple[Step, list[Job]]]:
         """Part jobs by how they are to be ranked, the lowest rung first: there the time is shortest."""
@@ -204,6 +211,10 @@ def _begins(job: Job, answers: list[tuple[Job, Answer | Exception]]) -> bool:
         answers.append((job, error))
         return False
     return True
+
+
+def _at_once(deliver: Callable[..., None], answers: Sequence[tuple[Job, Answer | Exception]]) -> None:
+    deliver(answers)
 
 
 def _deliver(answers: Sequence[tuple[Job, Answer | Exception]]) -> None:

@@ -75,6 +75,10 @@ class Model(Protocol):
         """
         ...
 
+    def is_brief(self, request: RankRequest) -> bool:
+        """Tell whether nothing but its candidates makes its ranking long: no text to read, nobody to ask."""
+        ...
+
     def explain(self, request: RankRequest) -> Mapping[str, tuple[Reason, ...]]:
         """Say what moved each candidate's score, strongest first, by item id."""
         ...

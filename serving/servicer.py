@@ -27,6 +27,7 @@ from serving.item_rows import items_from_wire
 from serving.ladder import Ladder
 from serving.live_state import LiveState
 from serving.model import Model, Ranked, describe
+from serving.one_at_a_time import OneAtATime
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms
@@ -65,6 +66,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             took=admission.took,
             batched=telemetry.metrics.batch_size.labels("rankings").observe,
             ladder=ladder,
+            alone=OneAtATime(partial(telemetry.calls.count, "Rank")),
         )
         if ladder is not None:
             admission.least_share = ladder.least_share

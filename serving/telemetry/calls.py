@@ -31,6 +31,11 @@ class Calls:
             found = self._methods[method] = _Method(method, self._metrics)
         return found
 
+    def count(self, method: str) -> int:
+        """Count the calls of one method that are being answered."""
+        found = self._methods.get(method)
+        return 0 if found is None else found.in_flight
+
     def in_flight(self) -> dict[tuple[str, ...], float]:
         """Count the calls that are being answered, by method."""
         return {(name,): method.in_flight for name, method in list(self._methods.items())}

@@ -187,6 +187,18 @@ def test_a_query_moves_what_the_text_says(pipeline: RankingPipeline) -> None:
     assert np.abs(with_query - without)[:, TEXT_OUTPUTS.index("max_similarity")].max() > 0.01
 
 
+def test_a_ranking_is_brief_where_no_text_is_to_be_read_and_no_store_asked(pipeline: RankingPipeline) -> None:
+    known = Candidate(item_id=pipeline.catalog.ids[0])
+    sent = Candidate(item_id="new", text=ItemText(title="Socks"))
+
+    assert pipeline.is_brief(ask(pipeline, known))
+    assert not pipeline.is_brief(ask(pipeline, known, sent))
+    assert not pipeline.is_brief(replace(ask(pipeline, known), query="socks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "state", object())
+        assert not pipeline.is_brief(ask(pipeline, known))
+
+
 def test_no_candidates_are_ranked_at_once(pipeline: RankingPipeline) -> None:
     ranking = pipeline.rank(ask(pipeline))
 

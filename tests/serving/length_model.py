@@ -161,6 +161,9 @@ class LengthModel:
     def recall(self, snapshot: bytes, log_name: str, newest: int | None = None) -> int:  # noqa: ARG002
         return 0
 
+    def is_brief(self, request: RankRequest) -> bool:
+        return request.surface == "brief"
+
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         return {
             candidate.item_id: (

@@ -15,6 +15,7 @@ from recsys.schema import Candidates, RankRequest, Rung, RungReason
 from serving.admission import Admission, Place
 from serving.batching import Batches, Job
 from serving.ladder import Ladder, Rules, Step
+from serving.one_at_a_time import OneAtATime
 from serving.rung_costs import Load
 
 
@@ -24,7 +25,11 @@ def request(name: str, *, surface: str = "", candidates: int = 2) -> RankRequest
 
 
 def run(
-    check: Callable[[Batches, Callable[..., Job]], Awaitable[None]], *, threads: int = 1, ladder: Ladder | None = None
+    check: Callable[[Batches, Callable[..., Job]], Awaitable[None]],
+    *,
+    threads: int = 1,
+    ladder: Ladder | None = None,
+    alone: OneAtATime | None = None,
 ) -> tuple[list[int], Any]:
     """Have ``check`` submit jobs; returns the sizes of the batches, and what each place was told to have taken."""
     sizes: list[int] = []
@@ -38,6 +43,7 @@ def run(
                 took=lambda place, seconds: took.append((place, seconds)),
                 batched=sizes.append,
                 ladder=ladder,
+                alone=alone,
             )
             admission = Admission(threads=threads, most_waiting=1_000, default_s=60, most_s=60)
 
@@ -52,6 +58,7 @@ def run(
                 )
 
             await check(batches, job)
+            await asyncio.sleep(0)  # futures tell those who asked to be told in the loop's next round
             assert not batches.unanswered
 
     asyncio.run(asyncio.wait_for(whole(), 30))
@@ -64,6 +71,14 @@ async def held(batches: Batches, job: Any, model: Any) -> asyncio.Future[Any]:
     while not model.asked:  # noqa: ASYNC110 - it is a thread that asks
         await asyncio.sleep(0.001)
     return answer
+
+
+async def alone_for(batches: Batches, job: Any, model: Any, count: int) -> None:
+    """Have so many ranked, one after the other, and threads idle again."""
+    for number in range(count):
+        await answered(batches.submit(job(model, request(str(number), surface="brief"))))
+    while batches.busy:  # noqa: ASYNC110 - a thread ends a little after it has answered
+        await asyncio.sleep(0.001)
 
 
 def names(model: Any) -> list[str]:
@@ -84,6 +99,44 @@ def test_one_that_finds_a_thread_idle_is_ranked_alone_and_at_once(model: Any) ->
         assert await answered(batches.submit(job(model, request("a")))) == ["a"]
 
     assert run(check)[0] == [1]
+
+
+def test_while_callers_come_one_at_a_time_the_event_loop_ranks_what_is_brief(model: Any) -> None:
+    by: list[int] = []
+    rank = model.rank_many
+    model.rank_many = lambda *given: (by.append(threading.get_ident()), rank(*given))[1]
+
+    async def check(batches: Batches, job: Any) -> None:
+        await alone_for(batches, job, model, 16)
+        assert batches.submit(job(model, request("at once", surface="brief"))).done()
+        explained = batches.submit(job(model, request("explained", surface="brief"), explain=True))
+        assert not explained.done()
+        await answered(explained)
+        model.asked.clear()
+        first = await held(batches, job, model)
+        behind = batches.submit(job(model, request("behind", surface="brief")))
+        assert not behind.done()  # a thread is at work, so the loop goes on reading
+        model.release.set()
+        await answered(first, behind)
+
+    loop = threading.get_ident()
+    sizes, _ = run(check, alone=OneAtATime(lambda: 1))
+    assert [thread == loop for thread in by] == [False] * 16 + [True] + [False] * 3
+    assert sizes == [1] * len(by)
+
+
+def test_a_fault_of_the_event_loops_own_ranking_is_its_answer(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        await alone_for(batches, job, model, 16)
+        model.rank_many = lambda *_: 1 / 0
+        answer = batches.submit(job(model, request("a", surface="brief")))
+        assert answer.done()
+        with pytest.raises(ZeroDivisionError):
+            await answer
+        with pytest.raises(TooLate):
+            await batches.submit(job(model, request("b", surface="brief"), left_s=-1))
+
+    run(check, alone=OneAtATime(lambda: 1))
 
 
 def test_what_waits_when_a_thread_becomes_free_is_ranked_in_one_pass(model: Any) -> None:
