@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -105,7 +106,8 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
         else:
             _log.warning("call", code=code.name, ms=_ms_since(started))
         await context.abort(code, text, _trailers(error))
-    _log.info("call", code="OK", ms=_ms_since(started))
+    # The answer leaves first: its line costs more than anything else around a ranking. It has this call's context.
+    asyncio.get_running_loop().call_soon(partial(_log.info, "call", code="OK", ms=_ms_since(started)))
     return response
 
 

@@ -42,6 +42,18 @@ class Running:
     loop: Any
 
 
+def wait_until(holds: Callable[[], object], seconds: float = 150) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
 @pytest.fixture(scope="session")
 def length_model() -> Any:
     """The module beside this file; tests are no package, so it is loaded by its path."""

@@ -196,12 +196,13 @@ def test_without_the_interceptor_such_a_fault_would_leak() -> None:
     assert "user-7" in asyncio.run(leak())
 
 
-def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient) -> None:
+def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient, eventually: Any) -> None:
     with capture_logs(processors=[]) as lines:
         client.rank("user-7", ["item-7"], request_id="r-7", query="query-7")
         with pytest.raises(InvalidRequest):
             client.explain("user-7", ["item-7"], reasons=-1)
         client.model_info()
+        eventually(lambda: len(lines) == 3)  # an answer leaves before its line is written
 
     assert [(line["event"], line["code"], line["log_level"]) for line in lines] == [
         ("call", "OK", "info"),
@@ -211,12 +212,15 @@ def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient)
     assert not any(secret in str(lines) for secret in ("user-7", "item-7", "query-7"))
 
 
-def test_a_request_that_a_caller_named_is_logged_by_its_pseudonym(client: RankingClient, running: Any) -> None:
+def test_a_request_that_a_caller_named_is_logged_by_its_pseudonym(
+    client: RankingClient, running: Any, eventually: Any
+) -> None:
     with capture_logs(processors=[merge_contextvars]) as lines:
         client.rank("u", ["a"], request_id="visit-7")
         with grpc.insecure_channel(running.address) as channel:
             message = pb.RankRequest(user_id="u", candidates=[pb.Candidate(item_id="a")])
             made = pb_grpc.RankingServiceStub(channel).Rank(message).request_id
+        eventually(lambda: len(lines) == 2)
 
     assert [line["request_id"] for line in lines] == [running.servicer.pseudonyms.of("visit-7"), made]
     assert "visit-7" not in str(lines)

@@ -66,7 +66,7 @@ def everything(client: RankingClient) -> None:
     client.delete_items([f"{CANARY}-1"])
 
 
-def test_nothing_that_was_sent_is_logged_and_ids_are_pseudonyms(keyed: Any, tmp_path: Path) -> None:
+def test_nothing_that_was_sent_is_logged_and_ids_are_pseudonyms(keyed: Any, tmp_path: Path, eventually: Any) -> None:
     path = tmp_path / "root.crt"
     path.write_bytes(keyed.authority.pem)
     token = keyed.issuer.token(["rank", "write"], sub="shop")
@@ -79,6 +79,7 @@ def test_nothing_that_was_sent_is_logged_and_ids_are_pseudonyms(keyed: Any, tmp_
             message = pb.RankRequest(user_id="u", candidates=[pb.Candidate(item_id="a")])
             metadata = [("authorization", f"Bearer {token}")]
             made = pb_grpc.RankingServiceStub(channel).Rank(message, metadata=metadata, timeout=20).request_id
+        eventually(lambda: [line for line in lines if line.get("request_id") == made])
 
     calls = [line for line in lines if line["event"] == "call"]
     assert len(calls) == 9

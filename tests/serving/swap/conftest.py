@@ -6,7 +6,6 @@ import asyncio
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,18 +110,6 @@ class Served:
 
     def figure(self, name: str, **labels: str) -> float | None:
         return self.server.telemetry.registry.get_sample_value(name, labels)
-
-
-def wait_until(holds: Callable[[], object], seconds: float = 150) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[..., None]:
-    return wait_until
 
 
 @contextmanager
