@@ -1,9 +1,10 @@
 """LightGBM's trees, scored many rows at a time, to the bit as LightGBM scores them.
 
-QuickScorer (Lucchese et al., SIGIR 2015) by blocks of rows: a tree's leaves are bits, from left to right. A node whose
-question a row answers with "greater" strikes out the leaves to its left; the first leaf that is left over is the row's.
-Nodes are asked column by column, lowest threshold first, so a block stops at the first one that nobody exceeds, and all
-rows of a block are asked by the same instruction.
+QuickScorer (Lucchese et al., SIGIR 2015) by blocks of rows and groups of trees: a tree's leaves are bits, from left to
+right. A node whose question a row answers with "greater" strikes out the leaves to its left; the first leaf that is
+left over is the row's. Nodes are asked column by column, lowest threshold first: those that all rows of a block exceed
+strike for all at once, those from the first on that nobody exceeds are left out, and between them one instruction asks
+many rows.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ MOST_LEAVES = 64
 # few rows do, so more rows at a time are fewer nodes.
 _LINE_BYTES = 64
 _LEAST_ROWS, _MOST_ROWS = _LINE_BYTES // 8, 128
+# Trees whose leaves are struck out together.
+_GROUP = 64
 # How a node takes a missing value, as LightGBM writes it in ``decision_type``.
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 12
 _MISSING_IS_NONE, _MISSING_IS_NAN = 0, 8
 
+Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -40,16 +44,16 @@ class NotForThis(Exception):
 
 
 class Forest(NamedTuple):
-    """The nodes of all trees by what they ask; K kinds of columns, M nodes, T trees.
+    """The nodes of all trees by what they ask; K kinds of columns, M nodes, T trees in G groups.
 
     A kind is a column and what its missing values count as: 0, the smallest figure, or one beyond the largest (NaN).
     """
 
     columns: Ints  # [K]
-    missing: Floats  # [K]
-    begins: Ints  # [K + 1], where a kind's nodes begin
-    thresholds: Floats  # [M], ascending within a kind
-    trees: Ints  # [M]
+    missing: Singles  # [K]
+    begins: Ints  # [G * K + 1], where a group's nodes of a kind begin
+    thresholds: Singles  # [M], ascending within a kind; figures are float32, so that no more is needed
+    trees: npt.NDArray[np.int32]  # [M], within the group
     stays: Words  # [M], the leaves that stay when a row exceeds the threshold
     values: Floats  # [T, MOST_LEAVES], of the leaves from left to right
 
@@ -61,8 +65,10 @@ class Forest(NamedTuple):
             NotForThis: a tree has more than 64 leaves, categories, or zeros that count as missing.
         """
         blocks = model[: model.index("\nend of trees")].split("\nTree=")
-        kinds: dict[tuple[int, float], list[tuple[float, int, int]]] = {}
         values = np.zeros((len(blocks) - 1, MOST_LEAVES))
+        groups: list[dict[tuple[int, float], list[tuple[float, int, int]]]] = [
+            {} for _ in range(0, len(values), _GROUP)
+        ]
         for tree, block in enumerate(blocks[1:]):
             rest()
             fields = dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
@@ -78,15 +84,18 @@ class Forest(NamedTuple):
             for node in range(len(nodes.left)):
                 first, last = left[node]
                 stays = ~(((1 << (last - first)) - 1) << first) & ((1 << MOST_LEAVES) - 1)
-                kinds.setdefault(nodes.kind(node), []).append((nodes.thresholds[node], tree, stays))
-        asked = [(kind, sorted(kinds[kind])) for kind in resting(kinds, every=1)]
-        flat = [node for _, found in asked for node in found]
+                found = groups[tree // _GROUP].setdefault(nodes.kind(node), [])
+                found.append((nodes.thresholds[node], tree % _GROUP, stays))
+        kinds = list(dict.fromkeys(kind for group in groups for kind in group))
+        asked = [sorted(group.get(kind, ())) for group in groups for kind in resting(kinds, every=1)]
+        flat = [node for found in asked for node in found]
+        thresholds = np.fromiter((threshold for threshold, _, _ in resting(flat)), np.float64, len(flat))
         return cls(
-            columns=np.array([column for (column, _), _ in asked], np.int64),
-            missing=np.array([missing for (_, missing), _ in asked], np.float64),
-            begins=np.cumsum([0, *(len(found) for _, found in asked)]).astype(np.int64),
-            thresholds=np.fromiter((threshold for threshold, _, _ in resting(flat)), np.float64, len(flat)),
-            trees=np.fromiter((tree for _, tree, _ in resting(flat)), np.int64, len(flat)),
+            columns=np.array([column for column, _ in kinds], np.int64),
+            missing=np.array([missing for _, missing in kinds], np.float32),
+            begins=np.cumsum([0, *map(len, asked)]).astype(np.int64),
+            thresholds=_rounded_down(thresholds),
+            trees=np.fromiter((tree for _, tree, _ in resting(flat)), np.int32, len(flat)),
             stays=np.fromiter((stays for _, _, stays in resting(flat)), np.uint64, len(flat)),
             values=values,
         )
@@ -96,9 +105,12 @@ class Forest(NamedTuple):
         rows = max(1, len(table))
         blocks = -(-rows // _MOST_ROWS)
         block = -(-rows // (blocks * _LEAST_ROWS)) * _LEAST_ROWS
-        words = _ROOM.words((len(self.values) + 1) * block).reshape(-1, block)
-        scores = np.empty(len(table))
-        _score(table, self, words[1:], words[0].view(np.float64), scores)
+        kinds, trees = len(self.columns), min(_GROUP, len(self.values))
+        words = _ROOM.words((trees + kinds) * block)
+        left = words[: trees * block].reshape(trees, block)
+        figures = words[trees * block :].view(np.float32)[: kinds * block].reshape(kinds, block)
+        scores = np.zeros(len(table))
+        _score(table, self, left, figures, np.empty((2, kinds), np.float32), scores)
         return scores
 
 
@@ -162,38 +174,77 @@ class _Nodes:
         return leaves, left
 
 
+def _rounded_down(thresholds: Floats) -> Singles:
+    """Return the largest float32 that is not above each: a float32 exceeds the one if and only if the other."""
+    with np.errstate(over="ignore"):
+        single = thresholds.astype(np.float32)
+    above = single > thresholds
+    single[above] = np.nextafter(single[above], np.float32(-np.inf))
+    return single
+
+
 @compiled
-def _score(table: npt.NDArray[np.float32], forest: Forest, left: Words, figures: Floats, scores: Floats) -> None:
-    block = figures.size
-    columns, missing, begins, values = forest.columns, forest.missing, forest.begins, forest.values
+def _score(
+    table: npt.NDArray[np.float32], forest: Forest, left: Words, figures: Singles, bounds: Singles, scores: Floats
+) -> None:
+    """Add the trees up for each row, in their order; ``left``, ``figures`` and ``bounds`` hold anything."""
+    lowest, highest, block, kinds = bounds[0], bounds[1], figures.shape[1], forest.columns.size
+    values, common = forest.values, np.empty(left.shape[0], np.uint64)
     for begin in range(0, table.shape[0], block):
         rows = min(block, table.shape[0] - begin)
-        left[:] = _ALL
-        for kind in range(columns.size):
-            highest = -np.inf
-            for row in range(block):
-                figure = np.float64(table[begin + min(row, rows - 1), columns[kind]])
-                figures[row] = missing[kind] if np.isnan(figure) else figure
-                highest = max(highest, np.inf if np.isnan(figures[row]) else figures[row])
-            _strike(
-                forest.thresholds, forest.trees, forest.stays, begins[kind], begins[kind + 1], figures, highest, left
-            )
-        for row in range(rows):
-            total = 0.0
-            for tree in range(values.shape[0]):
-                total += values[tree, trailing_zeros(left[tree, row])]
-            scores[begin + row] = total
+        _read(table[begin : begin + rows], forest, figures, lowest, highest)
+        for first in range(0, values.shape[0], left.shape[0]):
+            at, trees = first // left.shape[0] * kinds, min(left.shape[0], values.shape[0] - first)
+            _strike_for_all(forest, at, lowest, common)
+            for tree in range(trees):
+                left[tree] = common[tree]
+            for kind in range(kinds):
+                _strike(forest, at + kind, figures[kind], lowest[kind], highest[kind], left)
+            for row in range(rows):
+                total = scores[begin + row]
+                for tree in range(trees):
+                    total += values[first + tree, trailing_zeros(left[tree, row])]
+                scores[begin + row] = total
 
 
 @inlined
-def _strike(
-    thresholds: Floats, trees: Ints, stays: Words, first: int, last: int, figures: Floats, highest: float, left: Words
-) -> None:
-    """Ask a block of rows the questions of one kind; a missing figure that goes right exceeds every threshold."""
-    for node in range(first, last):
-        threshold = thresholds[node]
+def _read(table: npt.NDArray[np.float32], forest: Forest, figures: Singles, lowest: Singles, highest: Singles) -> None:
+    """Write down the figures of each kind, and the least and most of them; the last row's fill the block up.
+
+    A missing figure that goes right exceeds every threshold.
+    """
+    for kind in range(figures.shape[0]):
+        column, missing = forest.columns[kind], forest.missing[kind]
+        low, high = np.float32(np.inf), np.float32(-np.inf)
+        for row in range(figures.shape[1]):
+            figure = table[min(row, table.shape[0] - 1), column]
+            figure = missing if np.isnan(figure) else figure
+            figures[kind, row] = figure
+            reach = np.float32(np.inf) if np.isnan(figure) else figure
+            low, high = min(low, reach), max(high, reach)
+        lowest[kind], highest[kind] = low, high
+
+
+@inlined
+def _strike_for_all(forest: Forest, at: int, lowest: Singles, common: Words) -> None:
+    """Ask a group the questions that every row exceeds; ``common`` is what is left of each tree for all of them."""
+    common[:] = _ALL
+    for kind in range(lowest.size):
+        for node in range(forest.begins[at + kind], forest.begins[at + kind + 1]):
+            if forest.thresholds[node] >= lowest[kind]:
+                break
+            common[forest.trees[node]] &= forest.stays[node]
+
+
+@inlined
+def _strike(forest: Forest, at: int, figures: Singles, lowest: np.float32, highest: np.float32, left: Words) -> None:
+    """Ask a block of rows a group's further questions of one kind, up to the first that nobody exceeds."""
+    for node in range(forest.begins[at], forest.begins[at + 1]):
+        threshold = forest.thresholds[node]
+        if threshold < lowest:
+            continue
         if threshold >= highest and highest < np.inf:
             break
-        tree, kept = trees[node], stays[node]
+        tree, kept = forest.trees[node], forest.stays[node]
         for row in range(left.shape[1]):
             left[tree, row] &= _ALL if figures[row] <= threshold else kept

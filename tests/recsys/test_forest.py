@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys.forest import Forest, NotForThis
+from recsys.forest import Forest, NotForThis, _rounded_down
 from recsys.ranker import Ranker
 
 COLUMNS = 6
@@ -23,7 +23,7 @@ FIGURES = st.one_of(
 )
 
 
-def grown(**parameters: Any) -> lgb.Booster:
+def grown(trees: int = 40, **parameters: Any) -> lgb.Booster:
     """Grow some trees on figures with gaps; one column has none, one has nothing else than gaps and ones."""
     rng = np.random.default_rng(3)
     table = np.round(rng.standard_normal((3_000, COLUMNS)) * 4) / 4
@@ -35,7 +35,7 @@ def grown(**parameters: Any) -> lgb.Booster:
     )
     data = lgb.Dataset(table.astype(np.float32), target, feature_name=[f"c{place}" for place in range(COLUMNS)])
     settings = {"objective": "regression", "verbose": -1, "num_threads": 1, "seed": 0, "min_data_in_leaf": 5}
-    return lgb.train({**settings, **parameters}, data, 40)
+    return lgb.train({**settings, **parameters}, data, trees)
 
 
 BOOSTERS = {
@@ -44,6 +44,9 @@ BOOSTERS = {
     "gaps count as zero": grown(num_leaves=31, use_missing=False),
     "trees of one leaf": grown(num_leaves=31, min_gain_to_split=60.0),
 }
+
+
+MANY_TREES = grown(150, num_leaves=31)
 
 
 def same(booster: lgb.Booster, table: np.ndarray) -> bool:
@@ -66,6 +69,24 @@ def test_the_control_a_forest_whose_leaf_is_moved_is_found_out() -> None:
     table = np.zeros((1, COLUMNS), np.float32)
 
     assert moved.score(table).tolist() != booster.predict(table, raw_score=True).tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 127, 129, 300])
+def test_trees_of_several_groups_and_rows_of_several_blocks_are_lightgbms_to_the_bit(rows: int) -> None:
+    table = np.random.default_rng(rows).standard_normal((rows, COLUMNS)).astype(np.float32)
+    table[:, 1] = table[0, 1]  # as a user's figures are, beside those of items
+    table[::3, 2] = np.nan
+
+    assert same(MANY_TREES, table)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 1 / 3, 1e300, -1e300, 1e-50, -1e-50, 16_777_217.0, 0.5])
+def test_a_float32_exceeds_a_threshold_if_it_exceeds_what_is_kept_of_it(threshold: float) -> None:
+    kept = _rounded_down(np.array([threshold]))[0]
+    near = np.float32(threshold) if abs(threshold) < 1e38 else np.float32(3e38) * np.sign(threshold)
+    figures = [near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf)), np.float32(0)]
+
+    assert [figure > kept for figure in figures] == [float(figure) > threshold for figure in figures]
 
 
 def test_rows_of_another_stride_are_rows() -> None:
