@@ -1,4 +1,4 @@
-"""How Python and gRPC run in a server process; to be settled before gRPC is imported, which reads it then."""
+"""How Python, gRPC and Polars run in a server process; to be settled before those are imported, which read it then."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import sys
 
 # gRPC's event engine hands each message of a listener to a pool of threads of its own. Without it the thread that waits
 # for events reads the message, too: a call costs a tenth less, a dropped one a quarter (docs/decisions/0019).
-ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+# Polars has an allocator of its own, jemalloc, which keeps what was freed, apart for every few threads, in case it is
+# needed again: megabytes for each item that changes, in a server that asks Polars for little and seldom.
+ENVIRONMENT = {
+    "GRPC_EXPERIMENTS": "-event_engine_listener",
+    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0",
+}
 # How long a thread that computes may keep Python's lock while the event loop waits for it: Python's own 5 ms are longer
 # than a ranking (docs/experiments.md has figures).
 _SWITCH_S = 0.0005
 
 
 def settle() -> None:
-    """Settle it for this process; what the environment says of gRPC already stays as it is."""
+    """Settle it for this process; what the environment says already stays as it is."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     sys.setswitchinterval(_SWITCH_S)

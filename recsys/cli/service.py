@@ -99,9 +99,6 @@ def worker() -> None:
 
 
 def _serve(config: ServerConfig) -> None:
-    from serving.runtime import settle  # noqa: PLC0415
-
-    settle()
     from serving.process import run_server  # noqa: PLC0415 - gRPC is imported by it, not earlier
 
     run_server(config)

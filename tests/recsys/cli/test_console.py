@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import RegistryError
 
 

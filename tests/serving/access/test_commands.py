@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import ConfigError, NotReady
 from serving.client import ServiceError
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import NotReady
 from serving.admin_client import AdminClient
 from serving.client import Credentials, ServiceError

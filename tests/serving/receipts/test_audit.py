@@ -288,7 +288,7 @@ def test_the_command_says_what_it_found_and_leaves_with_1(
 
     from typer.testing import CliRunner
 
-    from recsys.cli import app
+    from recsys.cli.commands import app
 
     with serve() as client:
         traffic(client, seed=1).run(5)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recsys.bundle import ManifestDraft, read_bundle
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import ConfigError
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import InvalidRequest, SwapRefused
 from recsys.registry import Registry
 from recsys.schema import Ranking, RankRequest

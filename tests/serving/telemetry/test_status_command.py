@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import NotReady
 from recsys.gpu import GpuState
 from serving.client import RankingClient

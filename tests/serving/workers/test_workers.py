@@ -15,7 +15,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from recsys.cli import app
+from recsys.cli.commands import app
 from recsys.errors import ConfigError, NotReady, RecsysError
 from recsys.events import Interaction
 from serving.client import RankingClient
