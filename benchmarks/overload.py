@@ -87,6 +87,8 @@ def measure(
             unit="s",
             says=f"after 10 x, until nothing of {RUN_AT:g} x is lost, nor late",
         )
+        after = len(generator.closed(8, seconds)) / seconds
+        figures["capacity_after_rps"] = Figure(value=after, unit="1/s", says="the same afterwards: the machine's drift")
     base = _p99(seen[RUN_AT].answered)
     figures["p99_ratio_5x"] = Figure(value=_p99(seen[5].answered) / base, unit="x", says=f"to {RUN_AT:g} x")
     figures["p99_ratio_5x_to_1x"] = Figure(
