@@ -105,7 +105,7 @@ class Forest(NamedTuple):
         rows = max(1, len(table))
         blocks = -(-rows // _MOST_ROWS)
         block = -(-rows // (blocks * _LEAST_ROWS)) * _LEAST_ROWS
-        kinds, trees = len(self.columns), min(_GROUP, len(self.values))
+        kinds, trees = len(self.columns), max(1, min(_GROUP, len(self.values)))
         words = _ROOM.words((trees + kinds) * block)
         left = words[: trees * block].reshape(trees, block)
         figures = words[trees * block :].view(np.float32)[: kinds * block].reshape(kinds, block)

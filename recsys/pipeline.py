@@ -218,9 +218,10 @@ class RankingPipeline:
         ]
 
     def is_brief(self, request: RankRequest) -> bool:
-        """Tell whether nothing but its candidates makes a ranking long: no text to read, no store or GPU to ask."""
-        own = isinstance(self.state, FeatureState) and self.text.head.providers[0] == "CPUExecutionProvider"
-        return own and not request.texts and not request.query
+        """Tell whether nothing but its candidates makes a ranking long: nothing to read, to ask, or to wait for now."""
+        here = self.text.head.providers[0] == "CPUExecutionProvider"
+        ready = isinstance(self.state, FeatureState) and not self.state.busy
+        return here and ready and not request.texts and not request.query
 
     def explain(self, request: RankRequest) -> dict[str, tuple[Reason, ...]]:
         """Say for each candidate which features moved its score, against the list's average, strongest first."""

@@ -92,7 +92,9 @@ def shadow_of_text(text: str) -> tuple[str, float]:
         return "", 0.0
     bundle_id, _, said = text.partition(":")
     if not bundle_id or not 0 < (share := _share(said or "0")) <= 1:
-        raise ConfigError("a shadow is not of the form BUNDLE_ID:SHARE with a share up to 1; say it so, such as ID:0.1")
+        raise ConfigError(
+            "a shadow is not of the form BUNDLE_ID:SHARE with a share above 0, 1 at most; say it so, such as ID:0.1"
+        )
     return bundle_id, share
 
 

@@ -28,7 +28,7 @@ def list_(registry: RegistryArgument, json_file: JsonOption = None) -> None:
     """List the versions, oldest first."""
     if not registry.is_dir():
         raise RegistryError(
-            f"{registry} does not exist; make a registry with `recsys train DATASET --registry {registry}`"
+            f"{registry} is no directory; make a registry with `recsys train DATASET --registry {registry}`"
         )
     versions = Registry(registry).versions()
     table = Table("", "bundle", "lists", "items", "size", "remark", box=None)

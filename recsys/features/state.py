@@ -154,6 +154,11 @@ class FeatureState:
             known = find_all(self._tables.users.cells, self._tables.users.slots, asked.user) >= 0
         return Context(lists=lists, seen=seen, facts=self._facts, versions=versions, known_users=known)
 
+    @property
+    def busy(self) -> bool:
+        """Whether ``look`` would wait now, for what is being learned or another answer."""
+        return self._lock.locked()
+
     def features(self, lists: Lists) -> npt.NDArray[np.float32]:
         """Return the features of each candidate; shape [R, F]."""
         return self.feature_set.table(self.look(lists))

@@ -59,10 +59,11 @@ class Links:
 
     @property
     def away(self) -> bool:
-        """Whether a link would not be lent now, or would be no use."""
+        """Whether no link would be lent now."""
         with self._changed:
             silent = time.monotonic() < self._silent_until
-            return silent or self._refused or not self._open or not all(link.quiet for link in self._free)
+            dead = bool(self._free) and not any(link.quiet for link in self._free)
+            return silent or self._refused or not self._open or dead
 
     def close(self) -> None:
         """Close all links."""

@@ -194,6 +194,9 @@ def test_a_ranking_is_brief_where_no_text_is_to_be_read_and_no_store_asked(pipel
     assert pipeline.is_brief(ask(pipeline, known))
     assert not pipeline.is_brief(ask(pipeline, known, sent))
     assert not pipeline.is_brief(replace(ask(pipeline, known), query="socks"))
+    with pipeline.own_state._lock:  # something is being learned
+        assert not pipeline.is_brief(ask(pipeline, known))
+    assert pipeline.is_brief(ask(pipeline, known))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "state", object())
         assert not pipeline.is_brief(ask(pipeline, known))

@@ -233,7 +233,8 @@ def test_the_log_says_why_a_server_does_not_start_and_which_variables_are_no_set
         unknown, fault = process.wait_for("unknown settings"), process.wait_for("not started")
         code, _ = process.end()
 
-    assert (unknown["variables"], unknown["level"]) == (["RECSYS_TREADS"], "warning")
+    assert "RECSYS_TREADS" in unknown["variables"]  # among those of whoever runs the tests
+    assert unknown["level"] == "warning"
     assert fault["reason"].startswith("without a data directory nothing is told to a store")
     assert code == 1
 

@@ -43,7 +43,7 @@ def test_the_help_says_what_holds_where_nothing_is_given() -> None:
 def test_a_registry_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
     mistyped = CliRunner().invoke(app, ["bundle", "list", str(tmp_path / "registri")])
     assert isinstance(mistyped.exception, RegistryError)
-    assert "registri does not exist" in str(mistyped.exception)
+    assert "registri is no directory" in str(mistyped.exception)
 
     empty = CliRunner().invoke(app, ["bundle", "list", str(tmp_path)])
     assert (empty.exit_code, "no versions in" in empty.output) == (0, True)

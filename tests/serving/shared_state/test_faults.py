@@ -251,6 +251,28 @@ def test_a_store_that_stops_and_comes_back_is_found_again(
     state.close()
 
 
+def test_a_store_that_is_back_is_not_away_though_links_of_before_lie_unused(
+    own_server: Callable[[], Any], open_state: Callable[..., Any], prefix: str, ask: Any
+) -> None:
+    server = own_server()
+    state = open_state(prefix, url=server.url, connections=3, limit_s=0.3)
+    assert not state.away
+    with pytest.raises(NoState), state._links.borrowed(soon()) as link:  # as a ranking does that is under way
+        server.process.kill()
+        server.process.wait()
+        link.call("PING", deadline=soon())
+    assert state.away
+    own_server()
+    assert state.catch_up("log-a", lambda _: ())
+    while not state._links.wait_open(10):  # the one that failed is replaced, and lies on top
+        time.sleep(0.01)
+    answered(state, ask("ann", 1, ["tea"]))
+
+    assert not state.away
+    assert sum(not link.quiet for link in state._links._free) > 0  # the newest link is taken first
+    state.close()
+
+
 def test_a_full_store_is_told_later_what_it_could_not_take(
     own_server: Callable[[], Any], open_state: Callable[..., Any], prefix: str, event_log: Any, make: Any, ask: Any
 ) -> None:
