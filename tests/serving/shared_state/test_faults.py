@@ -251,16 +251,21 @@ def test_a_store_that_stops_and_comes_back_is_found_again(
     state.close()
 
 
+def ask_while_it_stops(state: RedisState, server: Any) -> None:
+    with state._links.borrowed(soon()) as link:
+        server.process.kill()
+        server.process.wait()
+        link.call("PING", deadline=soon())
+
+
 def test_a_store_that_is_back_is_not_away_though_links_of_before_lie_unused(
     own_server: Callable[[], Any], open_state: Callable[..., Any], prefix: str, ask: Any
 ) -> None:
     server = own_server()
     state = open_state(prefix, url=server.url, connections=3, limit_s=0.3)
     assert not state.away
-    with pytest.raises(NoState), state._links.borrowed(soon()) as link:  # as a ranking does that is under way
-        server.process.kill()
-        server.process.wait()
-        link.call("PING", deadline=soon())
+    with pytest.raises(NoState):
+        ask_while_it_stops(state, server)  # as a ranking does that is under way
     assert state.away
     own_server()
     assert state.catch_up("log-a", lambda _: ())
