@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -31,7 +33,7 @@ from serving.rung_costs import Load
 MOST_CANDIDATES = 1_000
 
 Answer = tuple[Ranking, Mapping[str, tuple[Reason, ...]]]
-# What is done with each ranking before it is answered: receipts, samples.
+# What is done with each ranking after it is answered: receipts, samples.
 Keep = Callable[[RankRequest, Ranked, Ranking], None]
 
 _log = structlog.get_logger()
@@ -108,14 +110,15 @@ class Batches:
             alone = alone and not self._running
             idle = self._running < self._threads
             self._running += idle
+        loop = asyncio.get_running_loop()
         if alone:
-            self._work(_at_once)
+            self._work(_at_once, loop.call_soon)
         elif idle:
-            self._executor.submit(self._work, asyncio.get_running_loop().call_soon_threadsafe)
+            self._executor.submit(self._work, loop.call_soon_threadsafe, _at_once)
         return job.answer
 
-    def _work(self, soon: Callable[..., object]) -> None:
-        """Rank what waits until nothing does; ``soon`` has the event loop call a function."""
+    def _work(self, soon: Callable[..., object], then: Callable[..., object]) -> None:
+        """Rank what waits until nothing does; ``soon`` has answers handed over, ``then`` does what can wait."""
         batch: list[Job] = []
         while batch := self._take(len(batch)):
             late: list[tuple[Job, Answer | Exception]] = []
@@ -124,9 +127,11 @@ class Batches:
                 soon(_deliver, late)
             for step, jobs in self._by_step(begun):
                 began = time.perf_counter()
-                answers = self._answers(jobs, step)
-                self._book(jobs, time.perf_counter() - began)
+                notes: list[Callable[[], None]] = []
+                answers = self._answers(jobs, step, notes)
+                seconds = time.perf_counter() - began
                 soon(_deliver, answers)
+                then(self._book, jobs, seconds, notes)
 
     def _by_step(self, jobs: Sequence[Job]) -> list[tuple[Step, list[Job]]]:
         """Part jobs by how they are to be ranked, the lowest rung first: there the time is shortest."""
@@ -162,28 +167,36 @@ class Batches:
             self._running -= not batch
         return batch
 
-    def _answers(self, jobs: Sequence[Job], step: Step) -> list[tuple[Job, Answer | Exception]]:
-        """Rank jobs of one model in one pass, or, where one of them cannot be ranked, each by itself."""
+    def _answers(
+        self, jobs: Sequence[Job], step: Step, notes: list[Callable[[], None]]
+    ) -> list[tuple[Job, Answer | Exception]]:
+        """Rank jobs of one model in one pass, or, where one of them cannot be ranked, each by itself.
+
+        What is to be noted of them once they are answered is added to ``notes``.
+        """
         try:
-            return self._ranked(jobs, step)
+            return self._ranked(jobs, step, notes)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             if len(jobs) > 1:
-                return [each for job in jobs for each in self._answers([job], step)]
+                return [each for job in jobs for each in self._answers([job], step, notes)]
             if isinstance(error, TextFault) and self._ladder is not None and step != WITHOUT_TEXT:
                 frames = frames_of(error.__cause__ or error)
                 _log.error("text model failed", error=str(error), frames=frames, bundle_id=jobs[0].model.bundle_id)
-                return self._answers(jobs, WITHOUT_TEXT)
+                return self._answers(jobs, WITHOUT_TEXT, notes)
             return [(jobs[0], error)]
 
-    def _ranked(self, jobs: Sequence[Job], step: Step) -> list[tuple[Job, Answer | Exception]]:
+    def _ranked(
+        self, jobs: Sequence[Job], step: Step, notes: list[Callable[[], None]]
+    ) -> list[tuple[Job, Answer | Exception]]:
         """Rank jobs of one model in one pass; adds the stages that only the server sees."""
         began = time.perf_counter()
         model = jobs[0].model
         answers: list[tuple[Job, Answer | Exception]] = []
+        kept: list[Callable[[], None]] = []
         seconds: Mapping[str, float] = {}
         for job, ranked in zip(jobs, model.rank_many([job.request for job in jobs], *step), strict=True):
             ranking = ranked.ranking()
-            job.keep(job.request, ranked, ranking)
+            kept.append(partial(job.keep, job.request, ranked, ranking))
             seconds = ranking.stage_seconds
             stages = {"queue": began - job.submitted, **seconds}
             reasons: Mapping[str, tuple[Reason, ...]] = {}
@@ -192,15 +205,22 @@ class Batches:
                 reasons = model.explain(job.request)
                 stages["explain"] = time.perf_counter() - at
             answers.append((job, (replace(ranking, stage_seconds=stages), reasons)))
+        notes += kept  # none of a pass that failed midway
         if self._ladder is not None:
-            self._ladder.took(step.rung, Load.of_all(job.load for job in jobs), seconds)
+            notes.append(partial(self._ladder.took, step.rung, Load.of_all(job.load for job in jobs), seconds))
         return answers
 
-    def _book(self, jobs: Sequence[Job], seconds: float) -> None:
+    def _book(self, jobs: Sequence[Job], seconds: float, notes: Sequence[Callable[[], None]]) -> None:
+        """Note what has been answered: nobody waits for it."""
         self._batched(len(jobs))
         work = sum(job.place.work for job in jobs)
         for job in jobs:
             self._took(job.place, seconds * job.place.work / work)
+        for note in notes:
+            try:
+                note()
+            except Exception as error:  # noqa: BLE001 - the thread has others to rank
+                _log.error("ranking not kept", frames=frames_of(error))
 
 
 def _begins(job: Job, answers: list[tuple[Job, Answer | Exception]]) -> bool:
@@ -213,8 +233,8 @@ def _begins(job: Job, answers: list[tuple[Job, Answer | Exception]]) -> bool:
     return True
 
 
-def _at_once(deliver: Callable[..., None], answers: Sequence[tuple[Job, Answer | Exception]]) -> None:
-    deliver(answers)
+def _at_once(function: Callable[..., None], *given: Any) -> None:
+    function(*given)
 
 
 def _deliver(answers: Sequence[tuple[Job, Answer | Exception]]) -> None:

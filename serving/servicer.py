@@ -26,6 +26,7 @@ from serving.item_changes import ItemChanges
 from serving.item_rows import items_from_wire
 from serving.ladder import Ladder
 from serving.live_state import LiveState
+from serving.loaded import Lease
 from serving.model import Model, Ranked, describe
 from serving.one_at_a_time import OneAtATime
 from serving.pb import ranking_pb2 as pb
@@ -142,13 +143,19 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             )
             ranking, reasons = await self._answered(self._batches.submit(job))
         ranking = replace(ranking, variant=variant) if variant else ranking
-        self.bundles.answered(lease, asked, ranking)
         answer = ranking_to_wire(
             ranking, reasons, per_item=per_item, candidate_ids=asked.item_ids if request.candidate_ids else ()
         )
-        spent = time.perf_counter() - began
-        self._telemetry.ranked(ranking, request_id=named, candidates=len(asked.candidates), seconds=spent)
+        note = partial(self._note, lease, asked, ranking, named=named, seconds=time.perf_counter() - began)
+        if self._telemetry.traces:
+            note()  # while the call's span is open
+        else:
+            asyncio.get_running_loop().call_soon(note)  # the answer leaves first
         return answer
+
+    def _note(self, lease: Lease, asked: RankRequest, ranking: Ranking, *, named: str, seconds: float) -> None:
+        self.bundles.answered(lease, asked, ranking)
+        self._telemetry.ranked(ranking, request_id=named, candidates=len(asked.candidates), seconds=seconds)
 
     async def RecordEvents(  # noqa: N802 - gRPC's name
         self,

@@ -73,11 +73,14 @@ class _Method:
             raise
         finally:
             self.in_flight -= 1
-            seconds = time.perf_counter() - began
-            self._seconds.observe(seconds)
-            self._codes[code].inc()
-            self.recent.add(code, seconds)
             ended(code)
+            # The answer leaves first.
+            asyncio.get_running_loop().call_soon(self._note, code, time.perf_counter() - began)
+
+    def _note(self, code: str, seconds: float) -> None:
+        self._seconds.observe(seconds)
+        self._codes[code].inc()
+        self.recent.add(code, seconds)
 
 
 class CallsInterceptor:

@@ -21,7 +21,8 @@ from serving.telemetry.tracing import tracing_to
 class Telemetry:
     """Metrics, drift, slow log and traces of one server.
 
-    ``calls`` watches calls, ``events`` what comes in; ``ranked`` is told each ranking, ``sampler`` is given tables.
+    ``calls`` watches calls, ``events`` what comes in; ``ranked`` is told each ranking, where it ``traces`` before the
+    call ends; ``sampler`` is given tables.
     Whatever else has a figure to show gives ``follow`` a function; whoever works in batches observes their sizes in
     ``metrics.batch_size``, bound once to a name of its own.
     """
@@ -38,6 +39,7 @@ class Telemetry:
         self.registry.register(self._readings)
         ProcessCollector(registry=self.registry)
         self._tracing = tracing_to(config.otlp_endpoint)
+        self.traces = self._tracing is not None
         self.calls = Calls(self.metrics, self._tracing)
         self.events = EventsWatched(self.metrics)
         self.ranked = Answers(self.metrics, SlowLog(config.slow_ms / 1e3), self._tracing).ranked

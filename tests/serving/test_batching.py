@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.errors import TextFault, TooLate
 from recsys.schema import Candidates, RankRequest, Rung, RungReason
 from serving.admission import Admission, Place
-from serving.batching import Batches, Job
+from serving.batching import Batches, Job, Keep
 from serving.ladder import Ladder, Rules, Step
 from serving.one_at_a_time import OneAtATime
 from serving.rung_costs import Load
@@ -47,12 +48,19 @@ def run(
             )
             admission = Admission(threads=threads, most_waiting=1_000, default_s=60, most_s=60)
 
-            def job(model: Any, asked: RankRequest, *, left_s: float = 60.0, explain: bool = False) -> Job:
+            def job(
+                model: Any,
+                asked: RankRequest,
+                *,
+                left_s: float = 60.0,
+                explain: bool = False,
+                keep: Keep = lambda *_: None,
+            ) -> Job:
                 return Job(
                     model=model,
                     request=asked,
                     place=Place(admission, len(asked.candidates), left_s, "interactive"),
-                    keep=lambda *_: None,
+                    keep=keep,
                     answer=asyncio.get_running_loop().create_future(),
                     explain=explain,
                 )
@@ -137,6 +145,42 @@ def test_a_fault_of_the_event_loops_own_ranking_is_its_answer(model: Any) -> Non
             await batches.submit(job(model, request("b", surface="brief"), left_s=-1))
 
     run(check, alone=OneAtATime(lambda: 1))
+
+
+def test_what_a_thread_ranked_is_kept_after_it_is_answered(model: Any) -> None:
+    at_hand = threading.Event()
+    waited: list[bool] = []
+
+    async def check(batches: Batches, job: Any) -> None:
+        await answered(batches.submit(job(model, request("a"), keep=lambda *_: waited.append(at_hand.wait(10)))))
+        at_hand.set()
+
+    run(check)
+    assert waited == [True]
+
+
+def test_what_the_event_loop_ranked_is_kept_when_it_comes_round(model: Any) -> None:
+    kept: list[str] = []
+
+    async def check(batches: Batches, job: Any) -> None:
+        await alone_for(batches, job, model, 16)
+        asked = request("a", surface="brief")
+        assert batches.submit(job(model, asked, keep=lambda given, *_: kept.append(given.request_id))).done()
+        assert not kept
+        await asyncio.sleep(0)
+
+    run(check, alone=OneAtATime(lambda: 1))
+    assert kept == ["a"]
+
+
+def test_one_that_cannot_be_kept_is_answered_and_so_is_the_next_one(model: Any) -> None:
+    async def check(batches: Batches, job: Any) -> None:
+        with capture_logs() as lines:
+            assert await answered(batches.submit(job(model, request("a"), keep=lambda *_: 1 / 0))) == ["a"]
+            assert await answered(batches.submit(job(model, request("b")))) == ["b"]
+        assert [line["event"] for line in lines] == ["ranking not kept"]
+
+    run(check)
 
 
 def test_what_waits_when_a_thread_becomes_free_is_ranked_in_one_pass(model: Any) -> None:
