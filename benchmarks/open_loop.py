@@ -20,6 +20,8 @@ import numpy as np
 import uvloop
 from grpc import StatusCode, aio
 
+from serving.pb import ranking_pb2 as pb
+
 RANK = "/recsys.v1.RankingService/Rank"
 # Connections that the callers share; one is read and written by one thread of gRPC.
 _CHANNELS = 4
@@ -42,7 +44,7 @@ class Callers:
 class Seen:
     """What the callers saw: how each request ended, and the milliseconds of answers in time and of refusals.
 
-    ``behind_ms`` is how late requests were sent.
+    ``behind_ms`` is how late requests were sent, ``full`` how many answers were made of everything.
     """
 
     ends: Counter[str] = field(default_factory=Counter)
@@ -50,6 +52,7 @@ class Seen:
     refused: list[float] = field(default_factory=list)
     behind_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    full: int = 0
 
     @property
     def sent_rps(self) -> float:
@@ -180,7 +183,8 @@ async def _stream(
     gaps = rng.exponential(1 / callers.rate, int(callers.rate * seconds * 1.2) + 100)
     moments = np.cumsum(gaps)
     moments = moments[moments < seconds]
-    asking: set[asyncio.Task[None]] = set()
+    asking: set[asyncio.Task[bytes]] = set()
+    replies: list[bytes] = []
     for place, moment in enumerate(moments.tolist()):
         due = began + moment
         if (ahead := due - time.perf_counter()) > 0:
@@ -191,20 +195,24 @@ async def _stream(
         task = asyncio.create_task(_ask(call, messages[place % len(messages)], callers, due, seen))
         asking.add(task)
         task.add_done_callback(asking.discard)
+        task.add_done_callback(lambda done: replies.append(done.result()))
     if asking:
         await asyncio.wait(asking)
+    # Read now, so that it costs nobody's time.
+    seen.full = sum(pb.RankResponse.FromString(reply).rung == pb.RUNG_FULL for reply in replies if reply)
     return seen
 
 
-async def _ask(call: Any, message: bytes, callers: Callers, due: float, seen: Seen) -> None:
+async def _ask(call: Any, message: bytes, callers: Callers, due: float, seen: Seen) -> bytes:
+    """Ask once; returns the answer that came in time, or nothing."""
     behind = time.perf_counter() - due
     seen.behind_ms.append(1e3 * behind)
     left = max(callers.deadline_s - behind, 0.001)
     try:
         if callers.told:
-            await call(message, timeout=left, metadata=callers.metadata)
+            reply: bytes = await call(message, timeout=left, metadata=callers.metadata)
         else:
-            await asyncio.wait_for(call(message, metadata=callers.metadata), left)
+            reply = await asyncio.wait_for(call(message, metadata=callers.metadata), left)
     except grpc.RpcError as error:
         code = error.code()
         seen.ends[code.name] += 1
@@ -218,5 +226,6 @@ async def _ask(call: Any, message: bytes, callers: Callers, due: float, seen: Se
         if took <= callers.deadline_s:
             seen.ends["OK"] += 1
             seen.answered.append(1e3 * took)
-        else:
-            seen.ends["late"] += 1
+            return reply
+        seen.ends["late"] += 1
+    return b""

@@ -34,6 +34,8 @@ LOADS = (0.5, 0.8, 1, 2, 5, 10)
 # Mixed priorities: requests as large as they may be, which are ten times as much work and no more to refuse.
 LARGE, LARGE_DEADLINE_S = 1_000, 1.0
 MIXED_LOAD, INTERACTIVE = 5, 0.2
+# After so long rankings are made of everything again, and a little more.
+STEPS_UP_S = 12.0
 # Of what a closed loop gets, what callers get who send at random and are nearly never refused: what a server is run at.
 RUN_AT = 0.8
 
@@ -87,6 +89,7 @@ def measure(
             unit="s",
             says=f"after 10 x, until nothing of {RUN_AT:g} x is lost, nor late",
         )
+        time.sleep(STEPS_UP_S)
         after = len(generator.closed(8, seconds)) / seconds
         figures["capacity_after_rps"] = Figure(value=after, unit="1/s", says="the same afterwards: the machine's drift")
     base = _p99(seen[RUN_AT].answered)
@@ -128,7 +131,9 @@ def priorities(
             shares = ((INTERACTIVE, mine), (1 - INTERACTIVE, metadata))
             mixed = [Callers(rate=share * rate, deadline_s=LARGE_DEADLINE_S, metadata=who) for share, who in shares]
             found = generator.open(mixed, 2 * seconds)
-            console.print(f"{LARGE} candidates: interactive {dict(found[0].ends)}, others {dict(found[1].ends)}")
+            full = found[0].full / max(1, len(found[0].answered))
+            says = f"interactive {dict(found[0].ends)}, {full:.0%} made of everything, others {dict(found[1].ends)}"
+            console.print(f"{LARGE} candidates: {says}")
             return found[0].success
 
         of = f"{INTERACTIVE:.0%} of {MIXED_LOAD} x {RUN_AT:g} of the capacity, {LARGE} candidates"
@@ -156,8 +161,10 @@ def _asked(generator: Generator, rate: float, seconds: float, *, told: bool = Tr
 
 def _told(name: str, seen: Seen, capacity: float) -> dict[str, Figure]:
     sent = f"sent {seen.sent_rps:,.0f}/s, 99 % at most {_p99(seen.behind_ms):.1f} ms late"
-    console.print(f"{name}: {sent}; {dict(seen.ends)}")
+    full = seen.full / max(1, len(seen.answered))
+    console.print(f"{name}: {sent}; {dict(seen.ends)}, {full:.0%} of the answers made of everything")
     return {
+        f"full_{name}": Figure(value=full, unit="", says="share of the answers made of everything", shown=full < 1),
         f"goodput_{name}": Figure(
             value=seen.goodput_rps / capacity, unit="", says=f"answers in time, of capacity; {sent}"
         ),

@@ -24,6 +24,7 @@ from serving.refusals import Reason, Refusals
 
 # How much of the queue each priority may fill, of ``serving.access.caller.PRIORITIES``.
 SHARES = {"interactive": 1.0, "prefetch": 0.5, "batch": 0.25}
+_PEOPLE = next(iter(SHARES))
 _HIGHER = {priority: tuple(SHARES)[:place] for place, priority in enumerate(SHARES)}
 # What a request costs beside its candidates, in candidates.
 _FIXED = 50
@@ -127,6 +128,11 @@ class Admission:
     def in_flight(self) -> int:
         """How many wait or are computed."""
         return sum(self._in_flight.values())
+
+    @property
+    def refuses_people(self) -> bool:
+        """Whether somebody of the highest priority was refused within the last half second, deadlines apart."""
+        return self.now() <= self._refused_at[_PEOPLE] + _YIELDS_S
 
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""

@@ -5,6 +5,10 @@ expected to cost. Capacity is everybody's: what is asked per second, at what a r
 threads can do. That share is known for every rung, whichever is in use, so stepping down does not hide the pressure
 that it answers to, and nothing flaps: down when the share, or the queue, was too high for a while; up when a better
 rung would have had room to spare for a longer while.
+
+Where people are refused for a while, whatever was expected, the threads are not all that is short of time: rankings
+share the cores with reading, refusing and answering. Then, too, everybody steps down, to the next rung that costs
+clearly less; not to the last one, which knows nothing of the user.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from serving.rung_costs import Load, RungCosts
 _RUNGS = tuple(Rung)
 # What is asked per second is counted over about so many seconds.
 _SPAN_S = 1.0
+# Where people are refused: which rung is the lowest, and what another one may cost of the present one, to be worth it.
+_LEAST_FOR_MANY, _WORTH = _RUNGS.index(Rung.BEHAVIOUR), 0.9
 
 
 class Step(NamedTuple):
@@ -47,12 +53,16 @@ class Rules:
 
 
 class Ladder:
-    """Says on which rung ``threads`` threads rank; at most ``most_waiting`` requests wait for them; for any thread."""
+    """Says on which rung ``threads`` threads rank; at most ``most_waiting`` requests wait for them; for any thread.
+
+    ``refusing`` tells whether people are refused.
+    """
 
     def __init__(
         self, rules: Rules, *, threads: int, most_waiting: int, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._rules, self._threads, self._most_waiting, self._now = rules, threads, most_waiting, now
+        self.refusing: Callable[[], bool] = lambda: False
         self._costs = RungCosts(now)
         self._asked = Load()  # per second
         self._asked_at = self._looked_at = now()
@@ -99,18 +109,13 @@ class Ladder:
     def _look(self, queue: float) -> int:
         """Step up or down by the load, if it is time to; returns the rung's number."""
         now, rules = self._now(), self._rules
-        asked, down_s = self._asked_now(), rules.down * self._threads
-        if not self._by_load and queue <= rules.down and self._costs.seconds_on(Rung.FULL, asked) <= down_s:
+        asked, down_s, refusing = self._asked_now(), rules.down * self._threads, self.refusing()
+        calm = queue <= rules.down and not refusing
+        if not self._by_load and calm and self._costs.seconds_on(Rung.FULL, asked) <= down_s:
             self._leaning, self._looked_at = None, now
             return 0
-        shares = [seconds / self._threads for seconds in self._costs.seconds(asked)]
-        lowest, here = len(_RUNGS) - 1, self._by_load
-        bearable = next((number for number, share in enumerate(shares) if share <= rules.down), lowest)
-        easy = next((number for number, share in enumerate(shares) if share < rules.up), lowest)
-        if queue > rules.down:  # whatever was expected
-            bearable = max(bearable, min(here + 1, lowest))
-        if queue >= rules.up:
-            easy = max(easy, here)
+        bearable, easy = self._bounds(asked, queue, refusing=refusing)
+        here = self._by_load
         if now - self._looked_at >= max(rules.up_s, _SPAN_S):  # nobody asked for anything meanwhile
             self._by_load, self._leaning = 0, None
         elif bearable > here:
@@ -121,6 +126,21 @@ class Ladder:
             self._leaning = None
         self._looked_at = now
         return self._by_load
+
+    def _bounds(self, asked: Load, queue: float, *, refusing: bool) -> tuple[int, int]:
+        """Return the numbers of the best rung that bears what is asked, and of the best one with room to spare."""
+        shares = [seconds / self._threads for seconds in self._costs.seconds(asked)]
+        rules, here, lowest = self._rules, self._by_load, len(_RUNGS) - 1
+        bearable = next((number for number, share in enumerate(shares) if share <= rules.down), lowest)
+        easy = next((number for number, share in enumerate(shares) if share < rules.up), lowest)
+        if queue > rules.down:  # whatever was expected
+            bearable = max(bearable, min(here + 1, lowest))
+        if refusing:
+            cheaper = range(here + 1, _LEAST_FOR_MANY + 1)
+            bearable = max(bearable, next((each for each in cheaper if shares[each] < _WORTH * shares[here]), here))
+        if queue >= rules.up or refusing:
+            easy = max(easy, here)
+        return bearable, easy
 
     def _lean(self, way: int, goal: int, patience_s: float) -> None:
         now = self._now()

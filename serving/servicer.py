@@ -71,6 +71,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         )
         if ladder is not None:
             admission.least_share = ladder.least_share
+            ladder.refusing = lambda: admission.refuses_people
         self.bundles = Bundles(lambda: self._batches.spare)
         self._telemetry = telemetry
         self._intake = intake

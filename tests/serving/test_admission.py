@@ -199,6 +199,21 @@ def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
             enter(stack, admission, priority="batch")
 
 
+def test_for_half_a_second_it_is_known_that_people_are_refused_and_batches_are_not_people() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    with ExitStack() as rush:
+        rushed(admission, rush, "batch")
+        with pytest.raises(Overloaded, match="after the deadline"):
+            enter(rush, admission, 0.001)
+        assert not admission.refuses_people
+        rushed(admission, rush)
+    assert admission.refuses_people
+    clock.now += 0.51
+    assert not admission.refuses_people
+
+
 def test_while_people_are_refused_nobody_else_is_let_in() -> None:
     clock = Clock()
     admission = door(clock, most_waiting=64)

@@ -179,6 +179,50 @@ def test_a_queue_that_stays_full_steps_down_whatever_was_expected() -> None:
     assert server.seen[-1] is Rung.POPULARITY
 
 
+def test_where_people_are_refused_for_a_second_everybody_steps_down_to_what_costs_clearly_less() -> None:
+    server = Server()
+    server.ladder.refusing = lambda: True
+    server.run(0.9, share=0.1)
+    assert set(server.seen) == {Rung.FULL}
+    server.run(20, share=0.1)
+    assert server.seen[-1] is Rung.BEHAVIOUR  # best_text costs a twentieth less, popularity knows nothing of the user
+    assert server.changes() == 1
+    server.ladder.refusing = lambda: False
+    up = server.run(14, share=0.1)
+    assert up[-1] is Rung.FULL
+    assert up.index(Rung.FULL) * 0.04 / 0.1 >= 9.9
+
+
+def test_the_control_where_nobody_is_refused_the_same_load_is_ranked_in_full() -> None:
+    assert set(Server().run(21, share=0.1)) == {Rung.FULL}
+
+
+def test_where_people_are_refused_now_and_then_nobody_steps_down() -> None:
+    server = Server()
+    for _ in range(20):
+        server.ladder.refusing = lambda: True
+        server.run(0.8, share=0.3)
+        server.ladder.refusing = lambda: False
+        server.run(0.3, share=0.3)
+
+    assert set(server.seen) == {Rung.FULL}
+
+
+def test_where_people_are_refused_and_much_is_read_reading_is_what_goes_first() -> None:
+    clock = Clock()
+    ladder = Ladder(RULES, threads=1, most_waiting=10, now=clock)
+    ladder.refusing = lambda: True
+    asked = Load(rows=100, best_rows=60, texts=50, best_texts=40)
+    ladder.took(Rung.FULL, asked, {**STAGES, "reading": 0.05})
+    seen: list[Rung] = []
+    for _ in range(40):
+        clock.now += 0.1
+        ladder.asked(asked)
+        seen.append(ladder.steps([(asked, 60.0)], waiting=0)[0].rung)
+
+    assert list(dict.fromkeys(seen)) == [Rung.FULL, Rung.BEST_TEXT, Rung.CACHED_TEXT, Rung.BEHAVIOUR]
+
+
 def test_after_a_pause_everybody_is_on_the_first_rung() -> None:
     server = Server()
     server.run(5, share=1.2)

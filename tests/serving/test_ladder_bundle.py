@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,39 @@ def test_under_a_load_that_lasts_everybody_is_answered_from_a_lower_rung(served:
     assert (first.rung, first.rung_reason) == (Rung.FULL, None)
     assert second.rung is not Rung.FULL
     assert second.rung_reason is RungReason.LOAD
+
+
+def second_of_two(running: Any, ids: list[str], *, turned_away: bool) -> Ranking:
+    """Have one ranked for a second while another one waits, and meanwhile turn others away or not."""
+    with ThreadPoolExecutor(2) as others:
+        first = others.submit(rank, running, ids)
+        while not running.servicer._admission.in_flight or running.servicer.waiting:
+            time.sleep(0.005)
+        second = others.submit(rank, running, ids)
+        while not running.servicer.waiting:
+            time.sleep(0.005)
+        while not first.done():
+            if turned_away:
+                with suppress(ServiceError):
+                    rank(running, ids)
+            time.sleep(0.02)
+        return second.result()
+
+
+def test_while_people_are_turned_away_those_who_are_let_in_are_answered_without_text(served: Any) -> None:
+    with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
+        reader.slow = True
+        found = second_of_two(running, ids, turned_away=True)
+
+    assert (found.rung, found.rung_reason) == (Rung.BEHAVIOUR, RungReason.LOAD)
+
+
+def test_the_control_where_nobody_is_turned_away_they_are_answered_in_full(served: Any) -> None:
+    with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
+        reader.slow = True
+        found = second_of_two(running, ids, turned_away=False)
+
+    assert found.rung is Rung.FULL
 
 
 def test_a_request_at_which_the_text_model_fails_is_ranked_without(served: Any, capsys: Any) -> None:
