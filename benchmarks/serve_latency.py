@@ -183,6 +183,12 @@ def measure(
     figures["overhead_ratio"] = Figure(
         value=outside / figures["echo_p50_ms"].value, unit="x", says="all but the models, to bare gRPC without TLS"
     )
+    opened = stages(asked["open_"][100].milliseconds, asked["open_"][100].replies)
+    figures["open_overhead_ratio"] = Figure(
+        value=(opened["outside"] + opened["queue"]) / figures["echo_p50_ms"].value,
+        unit="x",
+        says="the same without TLS and tokens, as bare gRPC is",
+    )
     return figures | together(servers, requests[100], effort.seconds, door)
 
 
