@@ -168,21 +168,24 @@ async def _open(
     calls: list[Any], messages: list[bytes], callers: list[Callers], seconds: float, seed: int
 ) -> list[Seen]:
     began = time.perf_counter() + 0.05
-    return list(
-        await asyncio.gather(
-            *(_stream(calls, messages, each, began, seconds, seed + n) for n, each in enumerate(callers))
-        )
+    seen = [Seen(seconds=seconds) for _ in callers]
+    streams = zip(callers, seen, strict=True)
+    replies = await asyncio.gather(
+        *(_stream(calls, messages, each, began, one, seed + n) for n, (each, one) in enumerate(streams))
     )
+    # Read only now, when nobody waits.
+    for one, found in zip(seen, replies, strict=True):
+        one.full = sum(pb.RankResponse.FromString(reply).rung == pb.RUNG_FULL for reply in found if reply)
+    return seen
 
 
 async def _stream(
-    calls: list[Any], messages: list[bytes], callers: Callers, began: float, seconds: float, seed: int
-) -> Seen:
-    seen = Seen(seconds=seconds)
+    calls: list[Any], messages: list[bytes], callers: Callers, began: float, seen: Seen, seed: int
+) -> list[bytes]:
     rng = np.random.default_rng(seed)
-    gaps = rng.exponential(1 / callers.rate, int(callers.rate * seconds * 1.2) + 100)
+    gaps = rng.exponential(1 / callers.rate, int(callers.rate * seen.seconds * 1.2) + 100)
     moments = np.cumsum(gaps)
-    moments = moments[moments < seconds]
+    moments = moments[moments < seen.seconds]
     asking: set[asyncio.Task[bytes]] = set()
     replies: list[bytes] = []
     for place, moment in enumerate(moments.tolist()):
@@ -198,9 +201,7 @@ async def _stream(
         task.add_done_callback(lambda done: replies.append(done.result()))
     if asking:
         await asyncio.wait(asking)
-    # Read now, so that it costs nobody's time.
-    seen.full = sum(pb.RankResponse.FromString(reply).rung == pb.RUNG_FULL for reply in replies if reply)
-    return seen
+    return replies
 
 
 async def _ask(call: Any, message: bytes, callers: Callers, due: float, seen: Seen) -> bytes:

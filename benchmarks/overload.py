@@ -76,7 +76,7 @@ def main() -> None:
 def measure(
     bundle: Path, messages: list[bytes], seconds: float, servers: int | None, callers: int | None
 ) -> dict[str, Figure]:
-    """Put each load on a guarded server, and two of them on one without guards."""
+    """Put each load on the server as it is, and overloads on what it is compared with."""
     with process(_serve, bundle, {}, servers) as address, Generator(address, messages, core=callers) as generator:
         capacity = len(generator.closed(8, seconds)) / seconds
         figures = {"capacity_rps": Figure(value=capacity, unit="1/s", says="closed loop, 8 calls at a time")}
@@ -87,7 +87,7 @@ def measure(
         figures["recovery_s"] = Figure(
             value=recovery(generator, capacity, _p99(seen[RUN_AT].answered), seconds),
             unit="s",
-            says=f"after 10 x, until nothing of {RUN_AT:g} x is lost, nor late",
+            says=f"after 10 x, until nothing of {RUN_AT:g} x is lost, nor late; on lower rungs at first",
         )
         time.sleep(STEPS_UP_S)
         after = len(generator.closed(8, seconds)) / seconds
@@ -102,6 +102,25 @@ def measure(
         unit="ms",
         says="until a refusal, the worst of 2, 5, 10 x",
     )
+    return figures | without(bundle, messages, seconds, capacity, (servers, callers))
+
+
+def without(
+    bundle: Path, messages: list[bytes], seconds: float, capacity: float, cores: tuple[int | None, int | None]
+) -> dict[str, Figure]:
+    """Put the overloads on a server that ranks everybody in full, and two of them on one that takes everything."""
+    servers, callers = cores
+    figures: dict[str, Figure] = {}
+    with (
+        process(_serve, bundle, {"ladder": False}, servers) as address,
+        Generator(address, messages, core=callers) as generator,
+    ):
+        generator.closed(8, seconds / 3)  # warm, as the other one is
+        for load in (2, 5, 10):
+            found = _asked(generator, load * capacity, seconds)
+            figures[f"goodput_{load}x_in_full"] = Figure(
+                value=found.goodput_rps / capacity, unit="", says="all rankings made of everything, --no-ladder"
+            )
     with (
         process(_serve, bundle, {"sheds": False, "default_deadline_s": 60.0}, servers) as address,
         Generator(address, messages, core=callers) as generator,

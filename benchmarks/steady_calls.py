@@ -1,7 +1,7 @@
 """An open loop of rankings that goes on while something else happens, and what came back of it.
 
 Calls are led as the product's client leads them (``serving.client.dispatch``), so those that are refused are tried
-again; how the first tries ended is kept, too.
+again; which tries failed is kept, too.
 """
 
 from __future__ import annotations

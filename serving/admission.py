@@ -39,7 +39,7 @@ _KEPT, _KEPT_S = 6, 0.01
 # It stands for a priority of which a larger share was refused of late; and how much the newest request says about that.
 # Idle moments would say less: where the queue is short and the event loop busy, threads are idle now and then.
 _STANDING, _REFUSED_NEWEST = 0.15, 1 / 64
-# For so long after a refusal nobody of a lower priority is let in, and the queue may stand.
+# For so long after a refusal nobody of a lower priority is let in, the queue may stand, and people count as refused.
 _YIELDS_S = 0.5
 
 _SAYS = {
@@ -114,6 +114,7 @@ class Admission:
         self._in_flight = dict.fromkeys(SHARES, 0)
         self._refused = dict.fromkeys(SHARES, 0.0)  # the share of late
         self._refused_at = dict.fromkeys(SHARES, -math.inf)
+        self._refused_since = dict.fromkeys(SHARES, -math.inf)  # and never for half a second not
         self.ranked_s = 0.0  # of all threads
         self._seconds = 0.0  # of late, for a candidate
         self._work = 0.0  # of late, of a request
@@ -129,10 +130,13 @@ class Admission:
         """How many wait or are computed."""
         return sum(self._in_flight.values())
 
-    @property
-    def refuses_people(self) -> bool:
-        """Whether somebody of the highest priority was refused within the last half second, deadlines apart."""
-        return self.now() <= self._refused_at[_PEOPLE] + _YIELDS_S
+    def people_refused_s(self) -> float | None:
+        """Return for how many seconds callers of the highest priority have been refused, deadlines apart.
+
+        Never half a second apart; None where nobody was for so long.
+        """
+        now = self.now()
+        return now - self._refused_since[_PEOPLE] if now <= self._refused_at[_PEOPLE] + _YIELDS_S else None
 
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""
@@ -208,6 +212,8 @@ class Admission:
         self.refusals.add(reason)
         if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
             self._refused[priority] += _REFUSED_NEWEST * (1 - self._refused[priority])
+            if now > self._refused_at[priority] + _YIELDS_S:
+                self._refused_since[priority] = now
             self._refused_at[priority] = now
         raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, yields_s, _SOONEST_S))
 

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,7 +33,7 @@ from serving.rung_costs import Load
 MOST_CANDIDATES = 1_000
 
 Answer = tuple[Ranking, Mapping[str, tuple[Reason, ...]]]
-# What is done with each ranking after it is answered: receipts, samples.
+# What is done with each ranking that has been answered: receipts, samples.
 Keep = Callable[[RankRequest, Ranked, Ranking], None]
 
 _log = structlog.get_logger()
@@ -131,7 +131,7 @@ class Batches:
                 answers = self._answers(jobs, step, notes)
                 seconds = time.perf_counter() - began
                 soon(_deliver, answers)
-                then(self._book, jobs, seconds, notes)
+                then(_note, [partial(self._book, jobs, seconds), *notes])
 
     def _by_step(self, jobs: Sequence[Job]) -> list[tuple[Step, list[Job]]]:
         """Part jobs by how they are to be ranked, the lowest rung first: there the time is shortest."""
@@ -210,17 +210,11 @@ class Batches:
             notes.append(partial(self._ladder.took, step.rung, Load.of_all(job.load for job in jobs), seconds))
         return answers
 
-    def _book(self, jobs: Sequence[Job], seconds: float, notes: Sequence[Callable[[], None]]) -> None:
-        """Note what has been answered: nobody waits for it."""
+    def _book(self, jobs: Sequence[Job], seconds: float) -> None:
         self._batched(len(jobs))
         work = sum(job.place.work for job in jobs)
         for job in jobs:
             self._took(job.place, seconds * job.place.work / work)
-        for note in notes:
-            try:
-                note()
-            except Exception as error:  # noqa: BLE001 - the thread has others to rank
-                _log.error("ranking not kept", frames=frames_of(error))
 
 
 def _begins(job: Job, answers: list[tuple[Job, Answer | Exception]]) -> bool:
@@ -231,6 +225,15 @@ def _begins(job: Job, answers: list[tuple[Job, Answer | Exception]]) -> bool:
         answers.append((job, error))
         return False
     return True
+
+
+def _note(notes: Iterable[Callable[[], None]]) -> None:
+    """Note what has been answered: nobody waits for it, and others wait to be ranked."""
+    for note in notes:
+        try:
+            note()
+        except Exception as error:  # noqa: BLE001 - it is answered
+            _log.error("ranking not noted", frames=frames_of(error))
 
 
 def _at_once(function: Callable[..., None], *given: Any) -> None:

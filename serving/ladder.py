@@ -6,9 +6,9 @@ threads can do. That share is known for every rung, whichever is in use, so step
 that it answers to, and nothing flaps: down when the share, or the queue, was too high for a while; up when a better
 rung would have had room to spare for a longer while.
 
-Where people are refused for a while, whatever was expected, the threads are not all that is short of time: rankings
-share the cores with reading, refusing and answering. Then, too, everybody steps down, to the next rung that costs
-clearly less; not to the last one, which knows nothing of the user.
+Where people are refused for as long, the threads are not all that is short of time: rankings share the cores with
+reading, refusing and answering. Then, too, everybody steps down, to the next rung that costs clearly less; not to the
+last one, which knows nothing of the user.
 """
 
 from __future__ import annotations
@@ -55,18 +55,19 @@ class Rules:
 class Ladder:
     """Says on which rung ``threads`` threads rank; at most ``most_waiting`` requests wait for them; for any thread.
 
-    ``refusing`` tells whether people are refused.
+    ``refused_s`` says for how many seconds people have been refused, None where they are not.
     """
 
     def __init__(
         self, rules: Rules, *, threads: int, most_waiting: int, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._rules, self._threads, self._most_waiting, self._now = rules, threads, most_waiting, now
-        self.refusing: Callable[[], bool] = lambda: False
+        self.refused_s: Callable[[], float | None] = lambda: None
         self._costs = RungCosts(now)
         self._asked = Load()  # per second
         self._asked_at = self._looked_at = now()
         self._by_load = 0
+        self._stepped_at = -math.inf
         # Which way a step is due, and since when.
         self._leaning: tuple[int, float] | None = None
         self._lock = threading.Lock()
@@ -109,17 +110,22 @@ class Ladder:
     def _look(self, queue: float) -> int:
         """Step up or down by the load, if it is time to; returns the rung's number."""
         now, rules = self._now(), self._rules
-        asked, down_s, refusing = self._asked_now(), rules.down * self._threads, self.refusing()
+        asked, down_s, refused_s = self._asked_now(), rules.down * self._threads, self.refused_s()
+        refusing = refused_s is not None and refused_s >= rules.down_s
         calm = queue <= rules.down and not refusing
         if not self._by_load and calm and self._costs.seconds_on(Rung.FULL, asked) <= down_s:
             self._leaning, self._looked_at = None, now
             return 0
-        bearable, easy = self._bounds(asked, queue, refusing=refusing)
+        bearable, easy, cheaper = self._bounds(asked, queue)
+        if refusing:
+            easy = max(easy, min(self._by_load, _LEAST_FOR_MANY))
         here = self._by_load
         if now - self._looked_at >= max(rules.up_s, _SPAN_S):  # nobody asked for anything meanwhile
             self._by_load, self._leaning = 0, None
         elif bearable > here:
             self._lean(1, bearable, rules.down_s)
+        elif refusing and cheaper > here and now - self._stepped_at >= rules.down_s:
+            self._step_to(cheaper)
         elif easy < here:
             self._lean(-1, easy, rules.up_s)
         else:
@@ -127,27 +133,31 @@ class Ladder:
         self._looked_at = now
         return self._by_load
 
-    def _bounds(self, asked: Load, queue: float, *, refusing: bool) -> tuple[int, int]:
-        """Return the numbers of the best rung that bears what is asked, and of the best one with room to spare."""
+    def _bounds(self, asked: Load, queue: float) -> tuple[int, int, int]:
+        """Return the numbers of the best rung that bears what is asked, and of the best one with room to spare.
+
+        And that of the next rung that costs clearly less than this one, or this one's.
+        """
         shares = [seconds / self._threads for seconds in self._costs.seconds(asked)]
         rules, here, lowest = self._rules, self._by_load, len(_RUNGS) - 1
         bearable = next((number for number, share in enumerate(shares) if share <= rules.down), lowest)
         easy = next((number for number, share in enumerate(shares) if share < rules.up), lowest)
         if queue > rules.down:  # whatever was expected
             bearable = max(bearable, min(here + 1, lowest))
-        if refusing:
-            cheaper = range(here + 1, _LEAST_FOR_MANY + 1)
-            bearable = max(bearable, next((each for each in cheaper if shares[each] < _WORTH * shares[here]), here))
-        if queue >= rules.up or refusing:
+        if queue >= rules.up:
             easy = max(easy, here)
-        return bearable, easy
+        lower = range(here + 1, _LEAST_FOR_MANY + 1)
+        return bearable, easy, next((number for number in lower if shares[number] < _WORTH * shares[here]), here)
 
     def _lean(self, way: int, goal: int, patience_s: float) -> None:
         now = self._now()
         if self._leaning is None or self._leaning[0] != way:
             self._leaning = way, now
         if now - self._leaning[1] >= patience_s:
-            self._by_load, self._leaning = goal, None
+            self._step_to(goal)
+
+    def _step_to(self, number: int) -> None:
+        self._by_load, self._leaning, self._stepped_at = number, None, self._now()
 
     def _asked_now(self) -> Load:
         return self._asked.times(math.exp((self._asked_at - self._now()) / _SPAN_S))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
 from structlog.contextvars import bind_contextvars
 
 from recsys.errors import NotReady, TooLate
@@ -27,6 +28,7 @@ from serving.item_rows import items_from_wire
 from serving.ladder import Ladder
 from serving.live_state import LiveState
 from serving.loaded import Lease
+from serving.logging import frames_of
 from serving.model import Model, Ranked, describe
 from serving.one_at_a_time import OneAtATime
 from serving.pb import ranking_pb2 as pb
@@ -38,6 +40,8 @@ from serving.telemetry.drift_watch import DriftWatch
 from serving.telemetry.telemetry import Telemetry
 
 T = TypeVar("T")
+
+_log = structlog.get_logger()
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
 
@@ -71,7 +75,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         )
         if ladder is not None:
             admission.least_share = ladder.least_share
-            ladder.refusing = lambda: admission.refuses_people
+            ladder.refused_s = admission.people_refused_s
         self.bundles = Bundles(lambda: self._batches.spare)
         self._telemetry = telemetry
         self._intake = intake
@@ -155,8 +159,11 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         return answer
 
     def _note(self, lease: Lease, asked: RankRequest, ranking: Ranking, *, named: str, seconds: float) -> None:
-        self.bundles.answered(lease, asked, ranking)
-        self._telemetry.ranked(ranking, request_id=named, candidates=len(asked.candidates), seconds=seconds)
+        try:
+            self.bundles.answered(lease, asked, ranking)
+            self._telemetry.ranked(ranking, request_id=named, candidates=len(asked.candidates), seconds=seconds)
+        except Exception as error:  # noqa: BLE001 - it is answered, and asyncio would print what the request said
+            _log.error("ranking not noted", frames=frames_of(error))
 
     async def RecordEvents(  # noqa: N802 - gRPC's name
         self,

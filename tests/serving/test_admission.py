@@ -131,6 +131,11 @@ def rushed(admission: Admission, stack: ExitStack, priority: str = "interactive"
     return waiting
 
 
+def refuse_one(admission: Admission) -> None:
+    with ExitStack() as stack, pytest.raises(Overloaded):
+        enter(stack, admission, 9.0)
+
+
 def test_a_burst_may_fill_the_queue_which_may_not_stand() -> None:
     admission = door(most_waiting=64)
     learned(admission, 0.02)
@@ -199,7 +204,7 @@ def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
             enter(stack, admission, priority="batch")
 
 
-def test_for_half_a_second_it_is_known_that_people_are_refused_and_batches_are_not_people() -> None:
+def test_for_how_long_people_have_been_refused_is_known_and_batches_are_not_people() -> None:
     clock = Clock()
     admission = door(clock, most_waiting=64)
     learned(admission, 0.02)
@@ -207,11 +212,16 @@ def test_for_half_a_second_it_is_known_that_people_are_refused_and_batches_are_n
         rushed(admission, rush, "batch")
         with pytest.raises(Overloaded, match="after the deadline"):
             enter(rush, admission, 0.001)
-        assert not admission.refuses_people
-        rushed(admission, rush)
-    assert admission.refuses_people
-    clock.now += 0.51
-    assert not admission.refuses_people
+        assert admission.people_refused_s() is None
+        filled(admission, rush)
+        for _ in range(4):
+            refuse_one(admission)
+            clock.now += 0.4
+        assert admission.people_refused_s() == pytest.approx(1.6)
+        clock.now += 0.2
+        assert admission.people_refused_s() is None
+        refuse_one(admission)
+        assert admission.people_refused_s() == 0
 
 
 def test_while_people_are_refused_nobody_else_is_let_in() -> None:

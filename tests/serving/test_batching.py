@@ -178,7 +178,7 @@ def test_one_that_cannot_be_kept_is_answered_and_so_is_the_next_one(model: Any) 
         with capture_logs() as lines:
             assert await answered(batches.submit(job(model, request("a"), keep=lambda *_: 1 / 0))) == ["a"]
             assert await answered(batches.submit(job(model, request("b")))) == ["b"]
-        assert [line["event"] for line in lines] == ["ranking not kept"]
+        assert [line["event"] for line in lines] == ["ranking not noted"]
 
     run(check)
 

@@ -36,6 +36,8 @@ class Server:
         self.ladder = Ladder(rules, threads=1, most_waiting=10, now=self.clock)
         self.ladder.took(Rung.FULL, ROWS, STAGES)
         self.seen: list[Rung] = []
+        self.refused_since: float | None = None
+        self.ladder.refused_s = lambda: None if self.refused_since is None else self.clock.now - self.refused_since
 
     def run(self, seconds: float, *, share: float, waiting: int = 0, jitter: float = 0.0) -> list[Rung]:
         """Ask for ``share`` of what the thread can do on the first rung; returns the rungs that were chosen."""
@@ -181,13 +183,13 @@ def test_a_queue_that_stays_full_steps_down_whatever_was_expected() -> None:
 
 def test_where_people_are_refused_for_a_second_everybody_steps_down_to_what_costs_clearly_less() -> None:
     server = Server()
-    server.ladder.refusing = lambda: True
-    server.run(0.9, share=0.1)
+    server.refused_since = 0.0
+    server.run(0.7, share=0.1)
     assert set(server.seen) == {Rung.FULL}
     server.run(20, share=0.1)
     assert server.seen[-1] is Rung.BEHAVIOUR  # best_text costs a twentieth less, popularity knows nothing of the user
     assert server.changes() == 1
-    server.ladder.refusing = lambda: False
+    server.refused_since = None
     up = server.run(14, share=0.1)
     assert up[-1] is Rung.FULL
     assert up.index(Rung.FULL) * 0.04 / 0.1 >= 9.9
@@ -200,18 +202,36 @@ def test_the_control_where_nobody_is_refused_the_same_load_is_ranked_in_full() -
 def test_where_people_are_refused_now_and_then_nobody_steps_down() -> None:
     server = Server()
     for _ in range(20):
-        server.ladder.refusing = lambda: True
+        server.refused_since = server.clock.now
         server.run(0.8, share=0.3)
-        server.ladder.refusing = lambda: False
+        server.refused_since = None
         server.run(0.3, share=0.3)
 
     assert set(server.seen) == {Rung.FULL}
 
 
+def test_who_was_refused_before_a_pause_and_after_it_was_not_refused_for_long() -> None:
+    server = Server()
+    for moment in (0.1, 8.0):
+        server.clock.now = server.refused_since = moment
+        server.ladder.asked(ROWS)
+        assert server.ladder.steps([(ROWS, 60.0)], waiting=0) == [FIRST]
+
+
+def test_where_people_are_refused_nobody_stays_on_the_last_rung_for_that() -> None:
+    server = Server()
+    server.run(6, share=0.3, waiting=9)
+    assert server.seen[-1] is Rung.POPULARITY
+    server.refused_since = server.clock.now
+    server.run(30, share=0.3)
+
+    assert server.seen[-1] is Rung.BEHAVIOUR
+
+
 def test_where_people_are_refused_and_much_is_read_reading_is_what_goes_first() -> None:
     clock = Clock()
     ladder = Ladder(RULES, threads=1, most_waiting=10, now=clock)
-    ladder.refusing = lambda: True
+    ladder.refused_s = clock
     asked = Load(rows=100, best_rows=60, texts=50, best_texts=40)
     ladder.took(Rung.FULL, asked, {**STAGES, "reading": 0.05})
     seen: list[Rung] = []

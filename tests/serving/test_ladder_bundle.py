@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ class Reader:
     """The text model of a pipeline, which takes its time when it is told to, and fails at one text."""
 
     def __init__(self, pipeline: RankingPipeline) -> None:
-        self.slow = False
+        self.slow, self.held = False, threading.Event()
+        self.held.set()
         self._plain = pipeline.list_text.of_requests
         pipeline.list_text.of_requests = self.read  # type: ignore[method-assign]
 
     def read(self, requests: Any, *given: Any, **more: Any) -> Any:
         if self.slow:
             time.sleep(READS_FOR_S)
+        assert self.held.wait(60)
         if any(POISON.item_id in request.item_ids for request in requests):
             raise RuntimeError(f"cannot read {POISON.text}")
         return self._plain(requests, *given, **more)
@@ -87,37 +90,25 @@ def test_under_a_load_that_lasts_everybody_is_answered_from_a_lower_rung(served:
     assert second.rung_reason is RungReason.LOAD
 
 
-def second_of_two(running: Any, ids: list[str], *, turned_away: bool) -> Ranking:
-    """Have one ranked for a second while another one waits, and meanwhile turn others away or not."""
-    with ThreadPoolExecutor(2) as others:
-        first = others.submit(rank, running, ids)
-        while not running.servicer._admission.in_flight or running.servicer.waiting:
-            time.sleep(0.005)
-        second = others.submit(rank, running, ids)
-        while not running.servicer.waiting:
-            time.sleep(0.005)
-        while not first.done():
+@pytest.mark.parametrize(("turned_away", "rung"), [(True, Rung.BEHAVIOUR), (False, Rung.FULL)])
+def test_while_people_are_turned_away_those_who_are_let_in_are_answered_without_text(
+    served: Any, eventually: Any, turned_away: bool, rung: Rung
+) -> None:
+    with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
+        reader.held.clear()
+        with ThreadPoolExecutor(2) as others, RankingClient(running.address, deadline_s=30, tries=1) as one_more:
+            others.submit(rank, running, ids)
+            eventually(lambda: running.servicer._admission.in_flight and not running.servicer.waiting)
+            waits = others.submit(rank, running, ids)
+            eventually(lambda: running.servicer.waiting)
             if turned_away:
-                with suppress(ServiceError):
-                    rank(running, ids)
-            time.sleep(0.02)
-        return second.result()
+                with pytest.raises(ServiceError, match="RESOURCE_EXHAUSTED"):
+                    one_more.rank("u1", ids)
+            reader.held.set()
+            found = waits.result()
 
-
-def test_while_people_are_turned_away_those_who_are_let_in_are_answered_without_text(served: Any) -> None:
-    with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
-        reader.slow = True
-        found = second_of_two(running, ids, turned_away=True)
-
-    assert (found.rung, found.rung_reason) == (Rung.BEHAVIOUR, RungReason.LOAD)
-
-
-def test_the_control_where_nobody_is_turned_away_they_are_answered_in_full(served: Any) -> None:
-    with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
-        reader.slow = True
-        found = second_of_two(running, ids, turned_away=False)
-
-    assert found.rung is Rung.FULL
+    assert found.rung is rung
+    assert found.rung_reason is (RungReason.LOAD if turned_away else None)
 
 
 def test_a_request_at_which_the_text_model_fails_is_ranked_without(served: Any, capsys: Any) -> None:

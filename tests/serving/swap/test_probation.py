@@ -74,6 +74,7 @@ def test_a_bundle_that_fails_or_dawdles_is_taken_back(
 ) -> None:
     with serve(faulty(shop.second, fault)) as served:
         ask(served, asked, 60, first=1 if fault is dawdles else 10_001)
+        eventually(lambda: len(served.server._bundles.recent) == 60)  # each is noted right after its answer
         served.server._bundles.recent.clear()  # or the failing one would be refused before it is taken
         shop.promote(shop.second)
         served.admin.swap()
