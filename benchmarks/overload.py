@@ -197,11 +197,11 @@ def _p99(milliseconds: list[float]) -> float:
 
 
 async def _serve(pipe: Any, bundle: Path, settings: dict[str, Any], core: int | None) -> None:
-    """Serve as ``recsys serve`` does, its log included."""
+    """Serve as ``recsys serve`` does, its log and its ladder included."""
     if core is not None:
         os.sched_setaffinity(0, {core})
     configure_logging("info")
-    server = RankingServer(ServerConfig(registry=bundle, port=0, **settings))
+    server = RankingServer(ServerConfig(registry=bundle, port=0, **{"ladder": True, **settings}))
     server.give_way()
     await server.start()
     await server.load()

@@ -11,21 +11,18 @@ for higher ones, and are not let in while those are refused. A limit on what is 
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from recsys.errors import Overloaded, TooLate
 from serving.concurrency_limit import ConcurrencyLimit
 from serving.config import ServerConfig
 from serving.refusals import Reason, Refusals
+from serving.yielding import LEAST_S, PEOPLE, SHARES, Yielding
 
-# How much of the queue each priority may fill, of ``serving.access.caller.PRIORITIES``.
-SHARES = {"interactive": 1.0, "prefetch": 0.5, "batch": 0.25}
-_PEOPLE = next(iter(SHARES))
-_HIGHER = {priority: tuple(SHARES)[:place] for place, priority in enumerate(SHARES)}
 # What a request costs beside its candidates, in candidates.
 _FIXED = 50
 # How much the newest ranking says about the next one.
@@ -39,8 +36,7 @@ _KEPT, _KEPT_S = 6, 0.01
 # It stands for a priority of which a larger share was refused of late; and how much the newest request says about that.
 # Idle moments would say less: where the queue is short and the event loop busy, threads are idle now and then.
 _STANDING, _REFUSED_NEWEST = 0.15, 1 / 64
-# For so long after a refusal nobody of a lower priority is let in, the queue may stand, and people count as refused.
-_YIELDS_S = 0.5
+_MAY_HAVE_LEFT = 2
 
 _SAYS = {
     Reason.QUEUE: "too many requests wait",
@@ -113,8 +109,7 @@ class Admission:
         self._waiting_work = 0
         self._in_flight = dict.fromkeys(SHARES, 0)
         self._refused = dict.fromkeys(SHARES, 0.0)  # the share of late
-        self._refused_at = dict.fromkeys(SHARES, -math.inf)
-        self._refused_since = dict.fromkeys(SHARES, -math.inf)  # and never for half a second not
+        self._yielding = Yielding()
         self.ranked_s = 0.0  # of all threads
         self._seconds = 0.0  # of late, for a candidate
         self._work = 0.0  # of late, of a request
@@ -135,8 +130,8 @@ class Admission:
 
         Never half a second apart; None where nobody was for so long.
         """
-        now = self.now()
-        return now - self._refused_since[_PEOPLE] if now <= self._refused_at[_PEOPLE] + _YIELDS_S else None
+        # Without the lock: the ladder asks, and is asked under it.
+        return self._yielding.people_refused_s(self.now())
 
     def time_left(self, told_s: float | None) -> float:
         """Return how many seconds a request has, whose caller allows ``told_s``; None where it says nothing."""
@@ -150,6 +145,19 @@ class Admission:
         """
         with self._lock:
             self._check(self._work, left_s, priority)
+            if not self._yielding.has_turn(priority, self.now()):
+                self._refuse(Reason.STANDING, LEAST_S)
+
+    def dropped(self, rankings: int) -> None:
+        """Note that so many were dropped within a moment, before anybody saw who asked: people, as far as can be known.
+
+        One or two may as well have gone away by themselves before they were seen.
+        """
+        self.refusals.add(Reason.UNREAD, rankings)
+        if rankings <= _MAY_HAVE_LEFT:
+            return
+        with self._lock:
+            self._note_refused(PEOPLE, self.now(), rankings)
 
     @contextmanager
     def admitted(self, candidates: int, left_s: float, priority: str) -> Iterator[Place]:
@@ -197,11 +205,11 @@ class Admission:
         if not self._sheds:
             return
         now = self.now()
-        if now > self._refused_at[priority] + _YIELDS_S:
+        if not self._yielding.lately(priority, now):
             # Too much is asked at every moment, or not at all; bursts alone would keep the queue short for each other.
             self._refused[priority] = 0.0
         wait_s = self._seconds * self._waiting_work / self.threads
-        yields_s = max((self._refused_at[each] + _YIELDS_S - now for each in _HIGHER[priority]), default=0.0)
+        yields_s = self._yielding.left_s(priority, now)
         if yields_s > 0:
             reason: Reason | None = Reason.STANDING
         else:
@@ -209,13 +217,17 @@ class Admission:
             reason = None if self.in_flight < self.threads else self._full(work, wait_s, left_s, priority)
         if reason is None:
             return
-        self.refusals.add(reason)
         if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
-            self._refused[priority] += _REFUSED_NEWEST * (1 - self._refused[priority])
-            if now > self._refused_at[priority] + _YIELDS_S:
-                self._refused_since[priority] = now
-            self._refused_at[priority] = now
-        raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=max(wait_s, yields_s, _SOONEST_S))
+            self._note_refused(priority, now)
+        self._refuse(reason, max(wait_s, yields_s, _SOONEST_S))
+
+    def _refuse(self, reason: Reason, after_s: float) -> NoReturn:
+        self.refusals.add(reason)
+        raise Overloaded(f"{_SAYS[reason]}; try again later, or elsewhere", after_s=after_s)
+
+    def _note_refused(self, priority: str, now: float, times: int = 1) -> None:
+        self._refused[priority] = 1 - (1 - self._refused[priority]) * (1 - _REFUSED_NEWEST) ** times
+        self._yielding.note(priority, now)
 
     def _full(self, work: float, wait_s: float, left_s: float, priority: str) -> Reason | None:
         """Say why there is no place for a request that would wait for so long; None where there is one."""

@@ -14,11 +14,6 @@ import grpc
 from recsys.errors import Overloaded
 from serving.status import refuse
 
-# How many requests of one method may wait to be read. When the event loop cannot even refuse as fast as they come, gRPC
-# drops them itself, at a fifth of the cost: from the second number on. Callers see CANCELLED. A page may ask for 20
-# lists at once, and what waits is read within 25 ms (docs/experiments.md).
-UNREAD = (("grpc.server.max_pending_requests", 24), ("grpc.server.max_pending_requests_hard_limit", 25))
-
 # Given how many seconds the caller allows, None where it says nothing; raises Overloaded.
 Knock = Callable[[float | None], None]
 

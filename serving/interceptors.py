@@ -21,9 +21,10 @@ class Interceptor(Protocol):
 
 
 class Interceptors(aio.ServerInterceptor):  # type: ignore[type-arg] # generic only in the stubs
-    """Several interceptors as one, the first of which sees a call first."""
+    """Several interceptors as one, the first of which sees a call first; ``taken`` counts calls, whatever they are."""
 
     def __init__(self, *interceptors: Interceptor) -> None:
+        self.taken = 0
         self._interceptors = interceptors
         self._wrapped: dict[str, Any] = {}
 
@@ -33,6 +34,7 @@ class Interceptors(aio.ServerInterceptor):  # type: ignore[type-arg] # generic o
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Return the wrapped handler; None for what is not served, of which nothing is kept."""
+        self.taken += 1
         path: Any = handler_call_details.method
         if (known := self._wrapped.get(path)) is not None:
             return known

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from recsys.errors import ConfigError
 from serving.access.door import Door
 from serving.config import ServerConfig
-from serving.front import UNREAD, FrontInterceptor
+from serving.front import FrontInterceptor
 from serving.interceptors import Interceptors
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
@@ -19,29 +19,29 @@ from serving.relay import RelayInterceptor
 from serving.servicer import RankingServicer
 from serving.status import StatusInterceptor
 from serving.telemetry.calls import Calls, CallsInterceptor
+from serving.unread import UNREAD, Unread
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 
 
 def listening(
     config: ServerConfig, door: Door, servicer: RankingServicer, healthy: Any, calls: Calls
-) -> tuple[aio.Server, str]:
-    """Make a server that listens, to be started; returns its address, too.
+) -> tuple[aio.Server, str, Unread | None]:
+    """Make a server that listens, to be started; returns its address and, if it sheds, what it drops unread, too.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
-    server = aio.server(
+    interceptors = Interceptors(
         # Counted first, so that those who are refused are counted too.
-        interceptors=[
-            Interceptors(
-                CallsInterceptor(calls, SERVICE),
-                door.interceptor,
-                FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
-                StatusInterceptor(SERVICE),
-                *([RelayInterceptor(SERVICE, config)] if config.worker else []),
-            )
-        ],
+        CallsInterceptor(calls, SERVICE),
+        door.interceptor,
+        FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
+        StatusInterceptor(SERVICE),
+        *([RelayInterceptor(SERVICE, config)] if config.worker else []),
+    )
+    server = aio.server(
+        interceptors=[interceptors],
         options=[
             ("grpc.max_receive_message_length", config.max_message_bytes),
             # A second server on the port shall fail, not silently take half of the requests; among workers, who started
@@ -51,6 +51,7 @@ def listening(
             *door.options,
         ],
     )
+    unread = Unread(lambda: interceptors.taken, servicer.dropped) if config.sheds else None
     pb_grpc.add_RankingServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if config.describes_itself:
@@ -62,4 +63,4 @@ def listening(
         raise ConfigError(
             f"cannot listen on {host}:{config.port}; free the port, or choose another host or port"
         ) from error
-    return server, f"{host}:{port}"
+    return server, f"{host}:{port}", unread

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     LIMIT = "limit"
     QUOTA = "quota"
+    UNREAD = "unread"  # by gRPC itself, which drops what nobody has time to refuse
 
 
 class Refusals:
@@ -47,11 +48,11 @@ class Refusals:
         """Return how many there were for each reason."""
         return {(str(reason),): self._counts[reason] for reason in Reason}
 
-    def add(self, reason: Reason) -> None:
-        """Count one, and write what has come together if it is time."""
+    def add(self, reason: Reason, times: int = 1) -> None:
+        """Count one or several, and write what has come together if it is time."""
         with self._lock:
-            self._counts[reason] += 1
-            self._untold[reason] += 1
+            self._counts[reason] += times
+            self._untold[reason] += times
             now = self._now()
             if now - self._told_at < _EVERY_S:
                 return

@@ -88,6 +88,7 @@ class RankingServer:
         self.telemetry.follow("recsys_queue_length", lambda: self._servicer.waiting)
         watch_admission(self.telemetry, self._admission)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
+        self._unread: asyncio.Task[None] | None = None
         self._loading: Future[tuple[Loaded, Restored]] | None = None
         self._preparation: Preparation | None = None
         self._operations: Operations | None = None
@@ -118,7 +119,7 @@ class RankingServer:
             self._data = DataDirectory(self._config.data, late_window_s=self._config.late_window_s)
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
-            self._server, self.address = listening(
+            self._server, self.address, unread = listening(
                 self._config, door, self._servicer, self._health, self.telemetry.calls
             )
         except ConfigError:
@@ -131,6 +132,8 @@ class RankingServer:
             self._close_data()
             raise
         await self._server.start()
+        if unread is not None:
+            self._unread = asyncio.create_task(unread.follow())
         await self._worker.open()
         _log.info("loading", address=self.address, metrics=self.metrics_address, admin=self.admin_address)
 
@@ -167,6 +170,8 @@ class RankingServer:
             self._operations.stop()
         grace_s = self._config.grace_s
         drained = all(await asyncio.gather(self._servicer.drain(grace_s), self._intake.drain(grace_s)))
+        if self._unread is not None:
+            self._unread.cancel()
         if self._server is not None:
             await asyncio.gather(self._server.stop(_FAREWELL_S), self._worker.close(_FAREWELL_S))
         await self._admin.close()

@@ -116,6 +116,10 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             self.quotas.check(caller.name)
         self._admission.knock(self._admission.time_left(told_s), caller.priority)
 
+    def dropped(self, rankings: int) -> None:
+        """Note that so many were dropped unread."""
+        self._admission.dropped(rankings)
+
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: N802 - gRPC's name
         """Order the candidates, in the time that is left, or refuse at once."""
         left_s, caller = self._admission.time_left(context.time_remaining()), current()

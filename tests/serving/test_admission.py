@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc import StatusCode
 from hypothesis import given
@@ -17,13 +18,14 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from recsys.errors import Overloaded, TooLate
-from serving.admission import SHARES, Admission, Place
+from serving.admission import Admission, Place
 from serving.client import RankingClient, ServiceError
 from serving.concurrency_limit import ConcurrencyLimit
 from serving.config import ServerConfig
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.refusals import Reason, Refusals
+from serving.yielding import SHARES
 
 
 class Clock:
@@ -254,6 +256,56 @@ def test_who_yields_is_told_for_how_long() -> None:
     assert refused.value.after_s == pytest.approx(0.4)
 
 
+def test_where_people_are_refused_as_soon_as_others_are_let_in_again_others_yield_for_longer() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    for yields_s, open_s in ((0.5, 0.9), (2.0, 3.9), (8.0, 15.9), (10.0, 19.9), (10.0, 20.1), (0.5, 1.1), (0.5, 0.1)):
+        with ExitStack() as rush:
+            filled(admission, rush)
+        clock.now += yields_s - 0.01
+        with ExitStack() as idle, pytest.raises(Overloaded) as refused:
+            enter(idle, admission, priority="batch")
+        assert refused.value.after_s == pytest.approx(0.01)
+        clock.now += 0.02
+        with ExitStack() as idle:
+            enter(idle, admission, priority="batch")
+        clock.now += open_s - 0.01
+
+
+def test_others_are_let_in_again_more_and_more_of_them() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    admission.dropped(3)
+    clock.now += 0.5  # from here on the door opens, within a second
+    let_in = []
+    for _ in range(1_200):
+        clock.now += 0.001
+        with suppress(Overloaded):
+            admission.knock(2.0, "batch")
+            let_in.append(clock.now)
+    admission.knock(2.0, "interactive")
+
+    tenths, _ = np.histogram(let_in, 12, (100.5, 101.7))
+    assert tenths.tolist() == pytest.approx([5, 15, 25, 35, 45, 55, 65, 75, 85, 95, 100, 100], abs=1)
+
+
+def test_what_was_dropped_unread_counts_as_people() -> None:
+    clock = Clock()
+    admission = door(clock, most_waiting=64)
+    learned(admission, 0.02)
+    with ExitStack() as idle:
+        enter(idle, admission, priority="batch")
+    admission.dropped(2)  # they may have left by themselves
+    assert admission.people_refused_s() is None
+    admission.dropped(3)
+    assert admission.people_refused_s() == 0
+    with ExitStack() as idle, pytest.raises(Overloaded):
+        enter(idle, admission, priority="batch")
+    assert admission.refusals.by_reason()["unread",] == 5
+
+
 def test_bursts_do_not_keep_the_queue_short_for_each_other() -> None:
     clock = Clock()
     admission = door(clock, most_waiting=64)
@@ -453,6 +505,10 @@ def test_a_full_server_does_not_read_what_it_refuses(narrow: Any) -> None:
     assert narrow.telemetry.registry.get_sample_value("recsys_shed_total", {"reason": "queue"}) == 1
 
 
+def unread(running: Any) -> int:
+    return int(running.telemetry.registry.get_sample_value("recsys_shed_total", {"reason": "unread"}) or 0)
+
+
 def asleep(running: Any) -> int:
     """Ask for 60 rankings and once for health while the event loop sleeps; how many rankings gRPC itself dropped."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -471,15 +527,22 @@ def asleep(running: Any) -> int:
     return codes.count(StatusCode.CANCELLED)
 
 
-def test_what_cannot_even_be_refused_is_dropped_unread_and_health_is_not(length_model: Any, serve: Any) -> None:
+def test_what_cannot_even_be_refused_is_dropped_unread_and_counted_and_health_is_not(
+    length_model: Any, serve: Any, eventually: Any
+) -> None:
     with serve(length_model.LengthModel(), ServerConfig(registry=Path("unused"), port=0, threads=1)) as running:
-        assert asleep(running) >= 60 - 26  # 25 wait to be read at most, and one was taken before
+        dropped = asleep(running)
+        eventually(lambda: unread(running) >= dropped - 32)  # which cannot be told from those that wait
+        time.sleep(0.2)
+        assert unread(running) <= dropped
+    assert dropped >= 60 - 26  # 25 wait to be read at most, and one was taken before
 
 
 def test_the_control_a_server_that_does_not_shed_reads_all_of_them(length_model: Any, serve: Any) -> None:
     config = ServerConfig(registry=Path("unused"), port=0, threads=1, sheds=False)
     with serve(length_model.LengthModel(), config) as running:
         assert asleep(running) == 0
+        assert unread(running) == 0
 
 
 def test_a_caller_without_a_deadline_gets_one(narrow: Any) -> None:

@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recsys.errors import BundleError, ConfigError, NotReady, RecsysError
 from serving.client import AsyncRankingClient, RankingClient, ServiceError
 from serving.config import ServerConfig
-from serving.front import UNREAD
+from serving.unread import UNREAD
 from serving.process import run_server
 from serving.server import RankingServer
 
