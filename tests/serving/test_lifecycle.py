@@ -21,9 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recsys.errors import BundleError, ConfigError, NotReady, RecsysError
 from serving.client import AsyncRankingClient, RankingClient, ServiceError
 from serving.config import ServerConfig
-from serving.unread import UNREAD
 from serving.process import run_server
 from serving.server import RankingServer
+from serving.unread import UNREAD
 
 SCRIPT = Path(__file__).with_name("length_model.py")
 ANY_PORT = ServerConfig(registry=Path("unused"), port=0, threads=1)
