@@ -78,6 +78,7 @@ def measure(
 ) -> dict[str, Figure]:
     """Put each load on the server as it is, and overloads on what it is compared with."""
     with process(_serve, bundle, {}, servers) as address, Generator(address, messages, core=callers) as generator:
+        generator.closed(8, seconds / 2)  # the first rankings of a fresh server are its slowest
         capacity = len(generator.closed(8, seconds)) / seconds
         figures = {"capacity_rps": Figure(value=capacity, unit="1/s", says="closed loop, 8 calls at a time")}
         seen = {}
@@ -115,7 +116,7 @@ def without(
         process(_serve, bundle, {"ladder": False}, servers) as address,
         Generator(address, messages, core=callers) as generator,
     ):
-        generator.closed(8, seconds / 3)  # warm, as the other one is
+        generator.closed(8, seconds / 2)
         for load in (2, 5, 10):
             found = _asked(generator, load * capacity, seconds)
             figures[f"goodput_{load}x_in_full"] = Figure(
@@ -140,10 +141,16 @@ def priorities(
     servers, callers = cores
     mine, others = ((("authorization", f"Bearer {access.tokens[each]}"),) for each in ("interactive", "batch"))
     with (
+        process(_serve, bundle, {**access.settings, "ladder": False}, servers) as address,
+        Generator(address, messages, core=callers, ca=access.certificate) as generator,
+    ):
+        generator.closed(4, seconds / 2, mine)
+        capacity = len(generator.closed(4, seconds, mine)) / seconds  # of rankings made of everything
+    with (
         process(_serve, bundle, access.settings, servers) as address,
         Generator(address, messages, core=callers, ca=access.certificate) as generator,
     ):
-        capacity = len(generator.closed(4, seconds, mine)) / seconds
+        generator.closed(1, seconds / 2, mine)
         rate = MIXED_LOAD * RUN_AT * capacity
 
         def success(metadata: Any) -> float:
