@@ -11,6 +11,7 @@ for higher ones, and are not let in while those are refused. A limit on what is 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from recsys.errors import Overloaded, TooLate
 from serving.concurrency_limit import ConcurrencyLimit
 from serving.config import ServerConfig
 from serving.refusals import Reason, Refusals
-from serving.yielding import LEAST_S, PEOPLE, SHARES, Yielding
+from serving.yielding import LEAST_S, SHARES, Yielding
 
 # What a request costs beside its candidates, in candidates.
 _FIXED = 50
@@ -36,7 +37,8 @@ _KEPT, _KEPT_S = 6, 0.01
 # It stands for a priority of which a larger share was refused of late; and how much the newest request says about that.
 # Idle moments would say less: where the queue is short and the event loop busy, threads are idle now and then.
 _STANDING, _REFUSED_NEWEST = 0.15, 1 / 64
-_MAY_HAVE_LEFT = 2
+# For so long a priority counts as asking after a request was looked at.
+_ASKS_S = 1.0
 
 _SAYS = {
     Reason.QUEUE: "too many requests wait",
@@ -109,6 +111,7 @@ class Admission:
         self._waiting_work = 0
         self._in_flight = dict.fromkeys(SHARES, 0)
         self._refused = dict.fromkeys(SHARES, 0.0)  # the share of late
+        self._knocked_at = dict.fromkeys(SHARES, -math.inf)
         self._yielding = Yielding()
         self.ranked_s = 0.0  # of all threads
         self._seconds = 0.0  # of late, for a candidate
@@ -144,20 +147,18 @@ class Admission:
             Overloaded: as ``admitted``.
         """
         with self._lock:
+            self._knocked_at[priority] = self.now()
             self._check(self._work, left_s, priority)
             if not self._yielding.has_turn(priority, self.now()):
                 self._refuse(Reason.STANDING, LEAST_S)
 
-    def dropped(self, rankings: int) -> None:
-        """Note that so many were dropped within a moment, before anybody saw who asked: people, as far as can be known.
-
-        One or two may as well have gone away by themselves before they were seen.
-        """
-        self.refusals.add(Reason.UNREAD, rankings)
-        if rankings <= _MAY_HAVE_LEFT:
-            return
+    def dropping(self, calls: int) -> None:
+        """Note that so many are being dropped before anybody sees who asks: the highest of those who asked of late."""
         with self._lock:
-            self._note_refused(PEOPLE, self.now(), rankings)
+            now = self.now()
+            asking = [priority for priority in SHARES if now - self._knocked_at[priority] <= _ASKS_S]
+            if asking:
+                self._note_refused(asking[0], now, calls)
 
     @contextmanager
     def admitted(self, candidates: int, left_s: float, priority: str) -> Iterator[Place]:
@@ -174,6 +175,7 @@ class Admission:
             self._in_flight[priority] += 1
             self._waiting.add(place)
             self._waiting_work += place.work
+            self._yielding.let_in(priority)
         try:
             yield place
         finally:
@@ -211,15 +213,14 @@ class Admission:
         wait_s = self._seconds * self._waiting_work / self.threads
         yields_s = self._yielding.left_s(priority, now)
         if yields_s > 0:
-            reason: Reason | None = Reason.STANDING
-        else:
-            # Somebody always has to be let in, or one slow ranking would shut the door for ever.
-            reason = None if self.in_flight < self.threads else self._full(work, wait_s, left_s, priority)
+            self._refuse(Reason.STANDING, max(wait_s, yields_s, _SOONEST_S))
+        # Somebody always has to be let in, or one slow ranking would shut the door for ever.
+        reason = None if self.in_flight < self.threads else self._full(work, wait_s, left_s, priority)
         if reason is None:
             return
         if reason is not Reason.DEADLINE:  # that may be one caller who asks for the impossible
             self._note_refused(priority, now)
-        self._refuse(reason, max(wait_s, yields_s, _SOONEST_S))
+        self._refuse(reason, max(wait_s, _SOONEST_S))
 
     def _refuse(self, reason: Reason, after_s: float) -> NoReturn:
         self.refusals.add(reason)

@@ -51,7 +51,7 @@ def listening(
             *door.options,
         ],
     )
-    unread = Unread(lambda: interceptors.taken, servicer.dropped) if config.sheds else None
+    unread = Unread(lambda: interceptors.taken, servicer.lost, servicer.dropping) if config.sheds else None
     pb_grpc.add_RankingServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if config.describes_itself:

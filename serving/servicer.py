@@ -36,6 +36,7 @@ from serving.pb import ranking_pb2_grpc as pb_grpc
 from serving.pseudonyms import Pseudonyms
 from serving.quotas import Quotas
 from serving.receipt_writer import ReceiptWriter
+from serving.refusals import Reason
 from serving.telemetry.drift_watch import DriftWatch
 from serving.telemetry.telemetry import Telemetry
 
@@ -116,9 +117,13 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             self.quotas.check(caller.name)
         self._admission.knock(self._admission.time_left(told_s), caller.priority)
 
-    def dropped(self, rankings: int) -> None:
-        """Note that so many were dropped unread."""
-        self._admission.dropped(rankings)
+    def lost(self, calls: int) -> None:
+        """Count calls that nobody has seen."""
+        self._admission.refusals.add(Reason.UNREAD, calls)
+
+    def dropping(self, calls: int) -> None:
+        """Note that so many are being dropped unread."""
+        self._admission.dropping(calls)
 
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: N802 - gRPC's name
         """Order the candidates, in the time that is left, or refuse at once."""

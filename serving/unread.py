@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,10 @@ UNREAD = (
     ("grpc.enable_channelz", 1),
 )
 _EVERY_S = 0.05
-# How many calls may be on their way to whoever takes them: those that wait, and some of other methods.
-_ON_THE_WAY = 32
+# How many calls may be on their way to whoever takes them: gRPC keeps them by method, so twice as many and a few more.
+_ON_THE_WAY = 64
+# After so many looks what is missing is on no way any more.
+_LOOKS = 20
 
 _log = structlog.get_logger()
 
@@ -33,31 +36,43 @@ _log = structlog.get_logger()
 class Unread:
     """Finds out how many calls a server drops that was made with ``UNREAD``, and made last in this process.
 
-    ``taken`` counts the calls that anybody has seen; ``dropped`` is told how many more were not. They cannot be told
-    from those that are on their way, so it never hears of the last 32.
+    ``taken`` counts the calls that anybody has seen. Those that were not are counted by ``lost``, the last few of them
+    a second later, because they cannot be told from those that are on their way; ``dropping`` is told when there are
+    more at once than may be. A call that was nobody's, or whose caller left before it was seen, is missing, too.
     """
 
-    def __init__(self, taken: Callable[[], int], dropped: Callable[[int], None]) -> None:
-        self._taken, self._dropped = taken, dropped
+    def __init__(self, taken: Callable[[], int], lost: Callable[[int], None], dropping: Callable[[int], None]) -> None:
+        self._taken, self._lost, self._dropping = taken, lost, dropping
         self._server = _newest()
+        self._missing: deque[int] = deque(maxlen=_LOOKS)
         self._known = 0
 
     def look(self) -> None:
-        """Tell of those that were dropped since the last look."""
-        started = int(_told(cygrpc.channelz_get_server(self._server))["server"]["data"]["callsStarted"])
-        if (more := started - self._taken() - _ON_THE_WAY - self._known) > 0:
+        """Tell of those that are missing since the last look."""
+        self.compare(int(_told(cygrpc.channelz_get_server(self._server))["server"]["data"]["callsStarted"]))
+
+    def compare(self, started: int) -> None:
+        """Tell of those that are missing of so many that came."""
+        self._missing.append(started - self._taken())
+        dropped = self._missing[-1] - _ON_THE_WAY - self._known
+        gone = min(self._missing) - self._known if len(self._missing) == _LOOKS else 0
+        if (more := max(dropped, gone)) > 0:
             self._known += more
-            self._dropped(more)
+            self._lost(more)
+        if dropped > 0:
+            self._dropping(dropped)
 
     async def follow(self) -> None:
         """Look twenty times a second, until cancelled."""
+        failed = False
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - the statistics are gRPC's, and have no contract
-                _log.error("unread calls not counted", frames=frames_of(error))
-                return
+                if not failed:
+                    _log.error("unread calls not counted", frames=frames_of(error))
+                failed = True
 
 
 def _newest() -> int:
