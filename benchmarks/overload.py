@@ -122,6 +122,7 @@ def without(
             figures[f"goodput_{load}x_in_full"] = Figure(
                 value=found.goodput_rps / capacity, unit="", says="all rankings made of everything, --no-ladder"
             )
+            figures[f"p99_{load}x_in_full_ms"] = Figure(value=_p99(found.answered), unit="ms", says="of those")
     with (
         process(_serve, bundle, {"sheds": False, "default_deadline_s": 60.0}, servers) as address,
         Generator(address, messages, core=callers) as generator,
@@ -154,6 +155,7 @@ def priorities(
         rate = MIXED_LOAD * RUN_AT * capacity
 
         def success(metadata: Any) -> float:
+            time.sleep(STEPS_UP_S)
             shares = ((INTERACTIVE, mine), (1 - INTERACTIVE, metadata))
             mixed = [Callers(rate=share * rate, deadline_s=LARGE_DEADLINE_S, metadata=who) for share, who in shares]
             found = generator.open(mixed, 2 * seconds)
