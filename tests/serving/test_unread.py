@@ -27,8 +27,8 @@ class Watched:
 def test_what_waits_is_not_dropped() -> None:
     watched = Watched()
     for _ in range(100):
-        watched.look(came=50)
-        watched.look(taken=50)
+        watched.look(came=40)
+        watched.look(taken=40)
 
     assert (watched.lost, watched.dropping) == ([], [])
 
@@ -36,12 +36,12 @@ def test_what_waits_is_not_dropped() -> None:
 def test_more_than_can_wait_are_dropped_and_the_last_of_them_are_counted_when_it_is_over() -> None:
     watched = Watched()
     watched.look(came=1_000, taken=100)
-    assert watched.dropping == [900 - 64]
+    assert watched.dropping == [900 - 40]
     watched.look(taken=25)
     for _ in range(20):
         watched.look()
 
-    assert watched.dropping == [900 - 64]
+    assert watched.dropping == [900 - 40]
     assert sum(watched.lost) == 875
 
 
@@ -51,8 +51,8 @@ def test_those_that_leave_now_and_then_before_they_are_seen_are_counted_and_are_
         watched.look(came=2, taken=1)
         for _ in range(20):
             watched.look()
-    watched.look(came=50)  # a page
-    watched.look(taken=50)
+    watched.look(came=40)  # a page
+    watched.look(taken=40)
 
     assert watched.dropping == []
     assert sum(watched.lost) == 200
