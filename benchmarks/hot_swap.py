@@ -6,7 +6,7 @@ loop of rankings at a third of what the server answers in a closed one goes on a
 each swap tell what the swap adds, whatever else the machine does. A call is tried as often as the product's client
 tries it, three times at most; how single tries end is told, too. Each answer's scores are then compared, to the bit,
 with those of the bundle that it names. Beside it: the same load on a server that is stopped and started again with the
-next bundle instead.
+next bundle instead. The ladder is off: an answer on another rung would not show what it mixes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from steady_calls import RANK, Load, Running
 from recsys.bundle import GoldenRequest, ManifestDraft, read_bundle
 from recsys.pipeline import RankingPipeline
 from recsys.registry import Registry
-from recsys.schema import Candidate, RankRequest, Rung
+from recsys.schema import Candidate, RankRequest
 from serving.admin_client import AdminClient
 from serving.config import ServerConfig, default_threads
-from serving.convert import ranking_from_wire, request_from_wire, request_to_wire
+from serving.convert import request_from_wire, request_to_wire
 from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
 from serving.server import RankingServer
@@ -104,7 +104,6 @@ def swapped(
                 rollbacks.append(time.perf_counter() - began)
         load = running.load
     before, during = load.p99(quiet), load.p99(busy)
-    wrong, full = mixed(registry, load, requests)
     return {
         "swaps": Figure(value=len(seconds), unit="", says="bundles taken while it served, each loaded anew"),
         "requests": Figure(value=len(load.due), unit="", says=f"sent meanwhile, {rate:.0f} a second"),
@@ -116,8 +115,7 @@ def swapped(
         "failed_tries": Figure(
             value=len(load.refused), unit="", says=f"before swaps {load.codes(quiet)}, during {load.codes(busy)}"
         ),
-        "mixed": Figure(value=wrong, unit="", says="not the scores of the bundle, and of the rung, that they name"),
-        "full": Figure(value=full, unit="", says="share of the answers made of everything"),
+        "mixed": Figure(value=mixed(registry, load, requests), unit="", says="not the scores of the bundle named"),
         "p99_before_ms": Figure(value=before, unit="ms", says="a third of capacity, in the seconds before each swap"),
         "p99_during_ms": Figure(value=during, unit="ms", says="the same, from the command to a second after the swap"),
         "p99_ratio": Figure(value=during / before, unit="", says="of both"),
@@ -150,27 +148,21 @@ def restarted(registry: Registry, bundles: list[str], requests: list[bytes], eff
     }
 
 
-def mixed(registry: Registry, load: Load, requests: list[bytes]) -> tuple[int, float]:
-    """Count the answers whose scores are not, to the bit, those of the bundle and rung that they name.
-
-    And return the share of those on the first rung.
-    """
+def mixed(registry: Registry, load: Load, requests: list[bytes]) -> int:
+    """Count the answers whose scores are not, to the bit, those of the bundle that they name."""
     alone: dict[str, RankingPipeline] = {}
-    right: dict[tuple[str, Rung, int], dict[str, float]] = {}
-    wrong = full = 0
+    right: dict[tuple[str, int], dict[str, float]] = {}
+    wrong = 0
     for number, reply in load.answers:
         answer = pb.RankResponse.FromString(reply)
-        rung = ranking_from_wire(answer).rung
-        full += rung is Rung.FULL
-        key = (answer.bundle_id, rung, number)
+        key = (answer.bundle_id, number)
         if key not in right:
             if answer.bundle_id not in alone:
                 alone[answer.bundle_id] = RankingPipeline.load(registry.path(answer.bundle_id))
             request = request_from_wire(pb.RankRequest.FromString(requests[number]), now_us=1)
-            ranking = alone[answer.bundle_id].rank_many([request], rung)[0].ranking()
-            right[key] = {item.item_id: item.score for item in ranking.items}
+            right[key] = {item.item_id: item.score for item in alone[answer.bundle_id].rank(request).items}
         wrong += {item.item_id: item.score for item in answer.items} != right[key]
-    return wrong, full / max(1, len(load.answers))
+    return wrong
 
 
 async def capacity(address: str, requests: list[bytes], seconds: float) -> float:

@@ -15,7 +15,7 @@ PEOPLE = next(iter(SHARES))
 _HIGHER = {priority: tuple(SHARES)[:place] for place, priority in enumerate(SHARES)}
 
 # For so long after a refusal callers count as being refused.
-RECENT_S = 0.5
+_RECENT_S = 0.5
 # For how long others yield, and after that in how many times as long the door opens to them; how much longer they yield
 # where somebody is refused in the first half of that, and how much shorter in the second.
 LEAST_S = 0.5
@@ -56,7 +56,7 @@ class Yielding:
 
     def lately(self, priority: str, now: float) -> bool:
         """Tell whether somebody of a priority was refused within the last half second."""
-        return now <= self._refused_at[priority] + RECENT_S
+        return now <= self._refused_at[priority] + _RECENT_S
 
     def people_refused_s(self, now: float) -> float | None:
         """Return for how long people have been refused, never half a second apart; None where they are not."""

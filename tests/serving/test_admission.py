@@ -256,34 +256,19 @@ def test_who_yields_is_told_for_how_long() -> None:
     assert refused.value.after_s == pytest.approx(0.4)
 
 
-def test_where_people_are_refused_as_soon_as_others_are_let_in_again_others_yield_for_longer() -> None:
+def test_where_people_are_refused_as_soon_as_others_were_let_in_again_others_yield_for_longer() -> None:
     clock = Clock()
     admission = door(clock, most_waiting=64)
     learned(admission, 0.02)
-    lengths = ((0.5, 0.4), (2.0, 1.9), (8.0, 7.9), (10.0, 9.9), (10.0, 15.0), (5.0, 10.1), (0.5, 1.1), (0.5, 0.1))
-    for yields_s, open_s in lengths:
+    for yields_s in (0.5, 2.0):
         with ExitStack() as rush:
             filled(admission, rush)
-        clock.now += yields_s - 0.01
         with ExitStack() as idle, pytest.raises(Overloaded) as refused:
             enter(idle, admission, priority="batch")
-        assert refused.value.after_s == pytest.approx(0.01)
-        clock.now += 0.02
+        assert refused.value.after_s == pytest.approx(yields_s)
+        clock.now += yields_s + 0.1
         with ExitStack() as idle:
             enter(idle, admission, priority="batch")
-        clock.now += open_s - 0.01
-
-
-def test_others_do_not_yield_for_longer_where_they_were_not_there() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
-    for _ in range(5):
-        with ExitStack() as rush:
-            filled(admission, rush)
-        clock.now += 0.6
-    with ExitStack() as idle:
-        enter(idle, admission, priority="batch")
 
 
 def test_who_only_yields_has_nobody_yield_to_him() -> None:
