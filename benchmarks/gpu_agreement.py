@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +13,10 @@ from figures import Figure
 from gpu_head import HeadCase
 from gpu_scale import Device, Scale
 
+from recsys.gpu import GPU
 from recsys.text.grid import TEXT_GRID, on_grid
 
-EACH = 112
+EACH, THREADS = 112, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,44 @@ class HeadAgreement:
                 says="the same with vectors in fp16: why they lie there in fp32",
             ),
         }
+
+
+def together_figures(device: Device, scale: Scale) -> dict[str, Figure]:
+    """Score lists of all sizes from several threads, while rows come, texts are encoded and models are opened."""
+    case = HeadCase.made(scale, device)
+    rng = np.random.default_rng(0)
+    sizes = [(int(lists), int(each)) for lists in (1, 2, 3, 7, 16) for each in rng.integers(1, 1_000, 6)]
+    asked = [case.lists(lists, each, seed) for seed, (lists, each) in enumerate(sizes)]
+    expected = [on_grid(case.on_cpu(one), TEXT_GRID) for one in asked]
+    ended = threading.Event()
+
+    def ask(thread: int) -> float:
+        same = []
+        for number in np.random.default_rng(thread).integers(0, len(asked), 5 * scale.calls):
+            found = on_grid(case.on_device(asked[number]), TEXT_GRID)
+            same.append(np.mean(np.abs(found - expected[number]) <= TEXT_GRID))
+        return float(np.mean(same))
+
+    def disturb() -> int:
+        times = 0
+        while not ended.is_set():
+            case.opened(device).score(case.known, asked[times % len(asked)], None, lambda: case.on_cpu(asked[0]))
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(THREADS + 1) as threads:
+        beside = threads.submit(disturb)
+        try:
+            shares = list(threads.map(ask, range(THREADS)))
+        finally:
+            ended.set()
+        says = f"of text outputs within a step, {THREADS} threads, {beside.result()} models opened meanwhile"
+    return {
+        "together_same": Figure(value=float(np.mean(shares)), unit="share", says=says),
+        "together_faults": Figure(
+            value=float(sum(GPU.faults.values())), unit="", says="of the GPU, meanwhile and before"
+        ),
+    }
 
 
 def whole_bundle(path: Path, scale: Scale) -> dict[str, Figure]:

@@ -117,4 +117,4 @@ def _opened(graph: bytes, device: Device) -> ResidentHead:
 
 
 def _nobody() -> Any:
-    raise SystemExit(f"the GPU failed: {dict(GPU.faults)}; see the log line above")
+    raise RuntimeError(f"the GPU failed: {dict(GPU.faults)}; see the log line above")

@@ -6,7 +6,8 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ import structlog
 
 # How long nothing is asked of a GPU that was out of memory.
 REST_S = 30.0
+# How long somebody who wants to be alone with it waits for those who are at work.
+_ALONE_S = 0.02
 
 Answer = TypeVar("Answer")
 _log = structlog.get_logger()
@@ -35,9 +38,11 @@ class GpuFault(StrEnum):
     LOST = "lost"
 
 
-# As ONNX Runtime words them, for it has no types for these (its issues 16307, 9939 and 22702).
+# As ONNX Runtime words them, for it has no types for these (its issues 16307, 9939 and 22702). cuBLAS says that it is
+# not initialized where there is no memory for its handle (tensorflow issue 9489), which each thread needs.
 _OUT_OF_MEMORY = re.compile(
-    r"Failed to allocate memory|out of memory|CUDA(?:\w*) failure 2:|(?:CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
+    r"Failed to allocate memory|out of memory|CUDA(?:\w*) failure 2:"
+    r"|(?:CUBLAS|CUDNN)_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)",
     re.IGNORECASE,
 )
 # Of any other failure of CUDA's or of its libraries' it is unknown what still holds (issues 5295, 26312, 4008).
@@ -45,6 +50,10 @@ _LOST = re.compile(
     r"\b(?:CUDA|CUBLAS|CUBLASLT|CUDNN|CURAND|CUFFT) (?:failure|error)\b"
     r"|\bcuda(?:Error|Malloc|Memcpy|Memset|Stream|Launch|Event|Device)\w*"
 )
+
+
+# Where its words begin to say something: before it stand the names of its own functions, of hundreds of letters.
+_SAYS = re.compile(r"\w+ failure -?\d+:.*|Failed to allocate memory.*", re.DOTALL)
 
 
 def fault_of(error: Exception) -> GpuFault | None:
@@ -69,6 +78,9 @@ class Gpu:
         self._rests_until = -float("inf")
         self._faults: Counter[str] = Counter({fault.value: 0 for fault in GpuFault})
         self._instead = 0
+        self._gate = threading.Condition()
+        self._at_work = self._opening = 0
+        self._alone = False
 
     @property
     def state(self) -> GpuState:
@@ -98,7 +110,8 @@ class Gpu:
         if self._lost:
             return on_cpu()
         try:
-            return on_gpu()
+            with self._among(opening=True):
+                return on_gpu()
         except Exception as error:
             fault = fault_of(error)
             if fault is None:
@@ -122,7 +135,8 @@ class Gpu:
             if attempt is None or self.state in (GpuState.RESTING, GpuState.LOST):
                 break
             try:
-                return attempt()
+                with self._among():
+                    return attempt()
             except Exception as error:
                 fault = fault_of(error)
                 if fault is None:
@@ -133,6 +147,39 @@ class Gpu:
             self._instead += 1
         return cpu()
 
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep all others away from the GPU for a moment; for who is at work on it (``answer``).
+
+        Yields False where that cannot be had soon: others want it too, or a model is being opened, or at work for long.
+        """
+        with self._gate:
+            if taken := not (self._alone or self._opening):
+                self._alone = True
+            found = taken and self._gate.wait_for(lambda: self._at_work == 1, _ALONE_S)
+        try:
+            yield found
+        finally:
+            if taken:
+                with self._gate:
+                    self._alone = False
+                    self._gate.notify_all()
+
+    @contextmanager
+    def _among(self, *, opening: bool = False) -> Iterator[None]:
+        """Be at work on it, once nobody is alone with it."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._alone)
+            self._at_work += 1
+            self._opening += opening
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._at_work -= 1
+                self._opening -= opening
+                self._gate.notify_all()
+
     def _note(self, fault: GpuFault, error: Exception, *, now: str, rest: bool = False) -> None:
         """Count a fault and raise the alarm; ``now`` says what follows, where the GPU is not lost."""
         with self._changing:
@@ -142,7 +189,9 @@ class Gpu:
                 self._rests_until = self._clock() + self._rest_s
         if fault is GpuFault.LOST:
             now = "texts are computed on the CPU until this server is started anew; restart it soon"
-        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {error}"[:500], now=now)
+        said = _SAYS.search(words := str(error))
+        words = said[0] if said else words
+        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {words}"[:500], now=now)
 
 
 GPU = Gpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -39,6 +40,14 @@ def cuda_usable() -> bool:
     return True
 
 
+def open_recording(graph: bytes) -> Any:
+    """Open a session on the GPU that records its kernels and plays them again (CUDA graphs); nobody else gets it.
+
+    Runs must be bound to memory on the GPU, the same each time for a ``gpu_graph_id``.
+    """
+    return _opened(graph, 0, [(CUDA, {**_CUDA_OPTIONS, "enable_cuda_graph": "1"}), "CPUExecutionProvider"])
+
+
 def open_session(graph: bytes, *, threads: int = 0, cuda: bool | None = None) -> Any:
     """Open an ONNX Runtime session on the given graph, or return the one that is open; any thread may run it.
 
@@ -52,15 +61,19 @@ def open_session(graph: bytes, *, threads: int = 0, cuda: bool | None = None) ->
     # One that has fallen back to the CPU is not passed on: the GPU may be there again.
     if (known := _OPEN.get(key)) is not None and on_cuda(known) == use_cuda:
         return known
+    providers = [(CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"] if use_cuda else ["CPUExecutionProvider"]
+    _OPEN[key] = session = _opened(graph, threads, providers)
+    return session
+
+
+def _opened(graph: bytes, threads: int, providers: Sequence[Any]) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Spinning threads starve the event loop on small machines.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [(CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"] if use_cuda else ["CPUExecutionProvider"]
-    _OPEN[key] = session = ort.InferenceSession(graph, options, providers=providers)
-    return session
+    return ort.InferenceSession(graph, options, providers=providers)
 
 
 def on_cuda(session: Any) -> bool:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from recsys.gpu import GPU, Gpu
-from recsys.onnx_session import on_cuda, open_session
+from recsys.onnx_session import on_cuda, open_recording, open_session
 from recsys.text.gather_graph import identity_graph, with_gather
-from recsys.text.resident import ResidentVectors
+from recsys.text.recorded import RecordedHead
+from recsys.text.resident import DeviceTable, ResidentVectors
 from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.integer]
+# CUDA's errors around a recording (cudaErrorStreamCaptureUnsupported to ...WrongThread); none of them lasts.
+_NOT_RECORDED = re.compile(r"CUDA failure 90\d:")
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +62,17 @@ class ListRows:
 class ResidentHead:
     """Scores lists with the vectors of one growing table, which lie on the device (``ResidentVectors``)."""
 
-    def __init__(self, session: Any, vectors: ResidentVectors, *, device: str, gpu: Gpu = GPU) -> None:
-        """Score with a session of ``with_gather`` on a device, "cuda" or "cpu"."""
-        self._session, self._vectors, self._gpu = session, vectors, gpu
+    def __init__(
+        self,
+        session: Any,
+        vectors: ResidentVectors,
+        *,
+        device: str,
+        gpu: Gpu = GPU,
+        recorded: RecordedHead | None = None,
+    ) -> None:
+        """Score with a session of ``with_gather`` on a device, "cuda" or "cpu"; what is recorded is quicker there."""
+        self._session, self._vectors, self._gpu, self._recorded = session, vectors, gpu, recorded
         if device == "cuda":
             gpu.use()
 
@@ -69,11 +84,13 @@ class ResidentHead:
     @classmethod
     def _opened(cls, head: bytes, device: str, threads: int, gpu: Gpu) -> ResidentHead | None:
         cuda = device == "cuda"
-        session = open_session(with_gather(head), threads=threads, cuda=cuda)
+        graph = with_gather(head)
+        session = open_session(graph, threads=threads, cuda=cuda)
         if on_cuda(session) != cuda:
             return None
         copies = open_session(identity_graph(), threads=threads, cuda=cuda)
-        return cls(session, ResidentVectors(copies, device), device=device, gpu=gpu)
+        recorded = RecordedHead(open_recording(graph) if cuda else session, device=device, gpu=gpu)
+        return cls(session, ResidentVectors(copies, device), device=device, gpu=gpu, recorded=recorded)
 
     @property
     def providers(self) -> list[str]:
@@ -106,6 +123,10 @@ class ResidentHead:
         asked = np.concatenate([part.ravel() for part in places])
         table = self._vectors.holding(known, asked[asked < count])
         candidates, history = (np.where(part < count, part, part - count - own) for part in places)
+        if self._recorded is not None and not own:
+            played = self._played(self._recorded, table, candidates, history, rows)
+            if played is not None:
+                return played
         width = known.vectors.shape[1]
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("vectors", table.vectors)
@@ -124,3 +145,18 @@ class ResidentHead:
         self._session.run_with_iobinding(binding)
         outputs: Floats = binding.copy_outputs_to_cpu()[0]
         return outputs
+
+    def _played(
+        self, recorded: RecordedHead, table: DeviceTable, candidates: Rows, history: Rows, rows: ListRows
+    ) -> Floats | None:
+        """Score with what is recorded; None where it is not, or recording has failed, which ends it for good."""
+        try:
+            return recorded.score(table, candidates, history, rows.actions, rows.ages)
+        except Exception as error:
+            if not _NOT_RECORDED.search(str(error)):
+                raise
+            self._recorded = None
+            _log.warning(
+                "not recorded", error=f"{type(error).__name__}: {error}"[:500], now="kernels are launched one by one"
+            )
+            return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -75,8 +76,9 @@ class Tokens:
         lengths = self.lengths[order]
         start = 0
         while start < len(order):
-            # Lengths ascend, so the last text of a batch sets its width.
-            cost = lengths[start:] * np.arange(1, len(order) - start + 1)
+            # Lengths ascend, so the last text of a batch sets its width, and the first how many there are at most.
+            window = lengths[start : start + token_budget // max(1, int(lengths[start])) + 1]
+            cost = window * np.arange(1, len(window) + 1)
             size = max(1, int(np.searchsorted(cost, token_budget, side="right")))
             yield order[start : start + size]
             start += size
@@ -115,24 +117,23 @@ class ItemTokenizer:
         """Tokenize texts: ``[CLS] title [SEP] description [SEP] category and tags [SEP]``, absent fields left out."""
         read = [self.fields(text) for text in texts]
         columns = [
-            self._field([fields[place] for fields in read], budget)
+            self._pieces([fields[place] for fields in read], budget)
             for place, budget in enumerate(self.settings.budgets)
         ]
-        ids: list[int] = []
-        fields: list[int] = []
-        offsets = [0]
-        for pieces in zip(*columns, strict=True):
-            ids.append(self._start)
-            fields.append(0)
-            for field, piece in enumerate(pieces):
-                if piece or field == 0:
-                    ids.extend(piece)
-                    ids.append(self._end)
-                    fields.extend([field] * (len(piece) + 1))
-            offsets.append(len(ids))
-        return Tokens(
-            ids=np.array(ids, np.int32), fields=np.array(fields, np.int8), offsets=np.array(offsets, np.int64)
-        )
+        counts = np.array([count for _, count in columns])  # [F, n]
+        # A separator after each field; the first one is there always, and begins with the start token.
+        widths = counts + (counts > 0)
+        widths[0] = counts[0] + 2
+        lengths = widths.sum(0)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        begins = offsets[:-1] + np.cumsum(widths, axis=0) - widths
+        ids = np.full(offsets[-1], self._end, np.int32)
+        ids[offsets[:-1]] = self._start
+        begins[0] += 1
+        for (pieces, count), begin in zip(columns, begins, strict=True):
+            ids[np.arange(len(pieces)) + np.repeat(begin - np.cumsum(count) + count, count)] = pieces
+        fields = np.repeat(np.tile(np.arange(len(widths), dtype=np.int8), len(texts)), widths.T.ravel())
+        return Tokens(ids=ids, fields=fields, offsets=offsets)
 
     def fields(self, text: ItemText) -> tuple[str, ...]:
         """Return what is read of a text, in the order of ``FIELDS``: texts that agree in it have the same tokens."""
@@ -140,7 +141,11 @@ class ItemTokenizer:
         # About eight characters a word piece is plenty; cutting first keeps hostile texts linear in cost.
         return tuple(field[: 16 * budget] for field, budget in zip(said, self.settings.budgets, strict=True))
 
-    def _field(self, texts: list[str], budget: int) -> list[list[int]]:
+    def _pieces(self, texts: list[str], budget: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the word pieces of one field of all texts, one text after the other, and how many each has [n]."""
         if budget == 0:
-            return [[] for _ in texts]
-        return [e.ids[:budget] for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+            return np.empty(0, np.int32), np.zeros(len(texts), np.int64)
+        read = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        counts = np.fromiter((min(len(one), budget) for one in read), np.int64, len(texts))
+        pieces = chain.from_iterable(one.ids[:budget] for one in read)
+        return np.fromiter(pieces, np.int32, int(counts.sum())), counts

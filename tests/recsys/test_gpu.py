@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,6 +21,11 @@ NO_MEMORY = (
 NO_MEMORY_FOR_A_STREAM = (
     "[ONNXRuntimeError] : 1 : FAIL : onnxruntime/core/providers/cuda/cuda_call.cc:121 onnxruntime::CudaCall CUDA "
     "failure 2: out of memory ; GPU=0 ; hostname=h ; expr=cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);"
+)
+NO_MEMORY_FOR_A_HANDLE = (
+    "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:146 std::conditional_t<THRW, void, Status> "
+    + "onnxruntime::CudaCall(ERRTYPE, const char*, const char*) [with ERRTYPE = cublasStatus_t] " * 6
+    + "CUBLAS failure 1: CUBLAS_STATUS_NOT_INITIALIZED ; GPU=0 ; hostname=h ; expr=cublasCreate(&cublas_handle_);"
 )
 DEVICE_LOST = (
     "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h ; "
@@ -75,6 +84,7 @@ def gpu(clock: Clock) -> Gpu:
     [
         (NO_MEMORY, GpuFault.OUT_OF_MEMORY),
         (NO_MEMORY_FOR_A_STREAM, GpuFault.OUT_OF_MEMORY),
+        (NO_MEMORY_FOR_A_HANDLE, GpuFault.OUT_OF_MEMORY),
         (DEVICE_LOST, GpuFault.LOST),
         (COPY_FAILED, GpuFault.LOST),
         (BLAS_FAILED, GpuFault.LOST),
@@ -104,6 +114,13 @@ def test_what_does_not_fit_is_tried_in_halves_and_the_gpu_goes_on(gpu: Gpu) -> N
     assert [(line["event"], line["log_level"], line["fault"]) for line in logs] == [
         ("gpu failed", "error", "out_of_memory")
     ]
+
+
+def test_the_log_says_what_failed_not_in_which_of_onnx_runtimes_functions(gpu: Gpu) -> None:
+    with capture_logs() as logs:
+        Computation(NO_MEMORY_FOR_A_HANDLE).by(gpu)
+
+    assert logs[0]["error"].startswith("RuntimeError: CUBLAS failure 1: CUBLAS_STATUS_NOT_INITIALIZED")
 
 
 def test_where_halves_do_not_fit_either_the_cpu_answers_and_the_gpu_rests(gpu: Gpu, clock: Clock) -> None:
@@ -171,3 +188,53 @@ def test_nothing_is_opened_on_a_gpu_that_is_lost(gpu: Gpu) -> None:
 
     assert gpu.opened(lambda: working.on_gpu("gpu"), lambda: "cpu") == "cpu"
     assert working.asked == []
+
+
+def test_who_is_alone_with_it_keeps_others_waiting_until_he_is_done(gpu: Gpu) -> None:
+    order: list[str] = []
+
+    def record() -> str:
+        with gpu.alone() as alone:
+            assert alone
+            other = threads.submit(gpu.answer, lambda: order.append("other"), cpu=lambda: None)
+            time.sleep(0.05)
+            order.append("alone")
+        other.result(5)
+        return "done"
+
+    with ThreadPoolExecutor(1) as threads:
+        assert gpu.answer(record, cpu=lambda: "cpu") == "done"
+    assert order == ["alone", "other"]
+
+
+def test_nobody_is_alone_with_it_while_another_is_at_work_for_long(gpu: Gpu) -> None:
+    at_work, done = threading.Event(), threading.Event()
+
+    def work() -> bool:
+        at_work.set()
+        return done.wait(5)
+
+    def tried() -> bool:
+        with gpu.alone() as alone:
+            return alone
+
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(gpu.answer, work, cpu=lambda: False)
+        assert at_work.wait(5)
+        assert not gpu.answer(tried, cpu=lambda: False)
+        done.set()
+        assert other.result(5)
+    assert gpu.answer(tried, cpu=lambda: False), "the door stayed shut"
+
+
+def test_nobody_is_alone_with_it_while_a_model_is_opened_or_another_is_alone(gpu: Gpu) -> None:
+    def tried() -> bool:
+        with gpu.alone() as alone:
+            return alone
+
+    def while_alone() -> bool:
+        with gpu.alone() as alone:
+            return alone and tried()
+
+    assert not gpu.opened(tried, lambda: True)
+    assert not gpu.answer(while_alone, cpu=lambda: True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,24 +21,15 @@ from recsys.text.live_vectors import LiveVectors
 from recsys.text.resident import ResidentVectors
 from recsys.text.resident_head import ListRows, ResidentHead
 from recsys.text.vectors import Vectors
-from training.click_model import ClickHead as TorchHead
-from training.click_model import ClickModelConfig
-from training.export import export_head
+from tests.recsys.text.drawn import CONFIG, head_graph, lists, never, texts
 
-CONFIG = ClickModelConfig(dimensions=32, history_length=16, hidden=16)
 NO_MEMORY = "Non-zero status code returned while running Gather node. Failed to allocate memory for requested buffer"
 LOST = "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h"
 
 
 @pytest.fixture(scope="module")
 def graph() -> bytes:
-    """A head none of whose weights is at its start."""
-    torch.manual_seed(0)
-    head = TorchHead(CONFIG)
-    with torch.no_grad():
-        for part in head.parameters():
-            part.add_(torch.randn(part.shape) * 0.2)
-    return export_head(head, CONFIG)
+    return head_graph()
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +42,6 @@ def resident(graph: bytes) -> ResidentHead:
     opened = ResidentHead.open(graph, device="cpu", threads=1, gpu=Gpu())
     assert opened is not None
     return opened
-
-
-def texts(count: int, seed: int = 0) -> Vectors:
-    rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal((count, CONFIG.dimensions)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Vectors(vectors=vectors, item_logits=rng.standard_normal(count).astype(np.float32))
-
-
-def lists(rows: int, lists: int, each: int, seed: int = 0) -> ListRows:
-    """Draw lists over so many texts; some entries of the histories are padding, and so are their rows."""
-    rng = np.random.default_rng(seed)
-    actions = rng.integers(0, 8, (lists, CONFIG.history_length)).astype(np.int8)
-    history = np.where(actions > 0, rng.integers(0, rows, actions.shape), -1)
-    ages = rng.uniform(-1, 500, actions.shape).astype(np.float32)
-    return ListRows(candidates=rng.integers(0, rows, (lists, each)), history=history, actions=actions, ages=ages)
 
 
 def on_host(head: ClickHead, known: Vectors, asked: ListRows, more: Vectors | None = None) -> Any:
@@ -83,10 +57,6 @@ def on_host(head: ClickHead, known: Vectors, asked: ListRows, more: Vectors | No
         asked.actions,
         asked.ages,
     )
-
-
-def never() -> Any:
-    raise AssertionError("the CPU was asked")
 
 
 def test_rows_score_as_their_vectors_do_to_the_bit(graph: bytes, head: ClickHead) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,35 @@ def test_a_megabyte_without_spaces_costs_no_more_than_its_budget() -> None:
     assert len(tokenizer.encode([ItemText(title="x" * 8_000)]).ids) <= 6
 
 
+PARTS = st.lists(st.sampled_from(WORDS[4:]), max_size=6).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.builds(ItemText, title=PARTS, description=PARTS, category=PARTS), max_size=6),
+    title=st.integers(1, 4),
+    description=st.integers(0, 4),
+)
+def test_a_text_has_the_same_tokens_alone_and_among_others(texts: list[ItemText], title: int, description: int) -> None:
+    def expected(text: ItemText) -> list[tuple[str, int]]:
+        cut = [
+            part.split()[:budget]
+            for part, budget in zip(
+                (text.title, text.description, text.category), (title, description, 32), strict=True
+            )
+        ]
+        fields = [
+            [(word, field) for word in (*words, "[SEP]")] for field, words in enumerate(cut) if words or not field
+        ]
+        return [("[CLS]", 0), *(token for tokens in fields for token in tokens)]
+
+    tokens = tokens_of(*texts, title_tokens=title, description_tokens=description)
+    words = [WORDS[code] for code in tokens.ids]
+    found = list(zip(words, tokens.fields.tolist(), strict=True))
+
+    assert [found[a:b] for a, b in pairwise(tokens.offsets.tolist())] == [expected(text) for text in texts]
+
+
 def test_a_tokenizer_without_separators_is_refused_with_the_remedy() -> None:
     bare = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
 
@@ -88,3 +119,5 @@ def test_batches_hold_every_text_once_and_keep_to_the_budget(lengths: list[int],
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     for rows in batches:
         assert len(rows) == 1 or tokens.lengths[rows].max() * len(rows) <= budget
+    for rows, following in pairwise(batches):
+        assert (len(rows) + 1) * tokens.lengths[following[0]] > budget, "one more would have fitted in"
