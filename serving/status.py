@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -45,6 +46,9 @@ STATUS: dict[type[RecsysError], StatusCode] = {
 
 # gRPC's name for the trailer by which a server says when to come back, in milliseconds.
 PUSHBACK = "grpc-retry-pushback-ms"
+# By how much of it a pushback is longer at most. gRPC's own clients add no jitter to it (A6), and all who were refused
+# at one moment would come back at another (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+_SPREAD = 0.25
 
 _log = structlog.get_logger()
 
@@ -120,7 +124,8 @@ async def refuse(context: Any, error: Overloaded) -> None:
 def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:
     """Tell a caller who was refused when to come back (gRPC's A6: retries)."""
     if isinstance(error, Overloaded) and error.after_s is not None:
-        return ((PUSHBACK, str(round(1e3 * error.after_s))),)
+        after_s = error.after_s * random.uniform(1, 1 + _SPREAD)
+        return ((PUSHBACK, str(round(1e3 * after_s))),)
     return ()
 
 
