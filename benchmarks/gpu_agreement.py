@@ -71,7 +71,7 @@ class HeadAgreement:
 
 
 def together_figures(device: Device, scale: Scale) -> dict[str, Figure]:
-    """Score lists of all sizes from several threads, while rows come, texts are encoded and models are opened."""
+    """Score lists of all sizes from several threads, while models are opened and let go of."""
     case = HeadCase.made(scale, device)
     rng = np.random.default_rng(0)
     sizes = [(int(lists), int(each)) for lists in (1, 2, 3, 7, 16) for each in rng.integers(1, 1_000, 6)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
@@ -20,7 +21,7 @@ from recsys.text.head import ClickHead
 
 # Lists of one call, and the candidates of each: memory for few is there already, that for many does not fit in.
 LISTS, FEW, EACH = 64, 16, 1_024
-LEFT_BYTES, REST_S = 32 * 2**20, 1.0
+LEFT_BYTES, REST_S, PATIENCE_S = 32 * 2**20, 1.0, 120
 
 
 def fault_figures(device: Device, scale: Scale) -> dict[str, Figure]:
@@ -33,6 +34,9 @@ def fault_figures(device: Device, scale: Scale) -> dict[str, Figure]:
     child.start()
     theirs.close()
     try:
+        if not ours.poll(PATIENCE_S):
+            child.kill()
+            raise RuntimeError(f"the process whose GPU was broken said nothing for {PATIENCE_S} s")
         told: dict[str, tuple[float, str]] = ours.recv()
     except EOFError:
         raise RuntimeError("the process whose GPU was broken died of it; see its words above") from None
@@ -42,6 +46,15 @@ def fault_figures(device: Device, scale: Scale) -> dict[str, Figure]:
 
 
 def _suffer(device: Device, scale: Scale, pipe: Any) -> None:
+    told = _suffered(device, scale)
+    gc.collect()
+    told["survived"] = 1.0, "the process, when the bundle went after that"
+    pipe.send(told)
+    pipe.close()
+    os._exit(0)  # as a server does whose GPU is lost
+
+
+def _suffered(device: Device, scale: Scale) -> dict[str, tuple[float, str]]:
     case, gpu = HeadCase.made(scale, device), Gpu(rest_s=REST_S)
     head = ClickHead(case.graph, cuda=True, grid=TEXT_GRID, gpu=gpu)
 
@@ -66,6 +79,4 @@ def _suffer(device: Device, scale: Scale, pipe: Any) -> None:
     except RuntimeError:
         told["lost_same"] = same(EACH), "after an error that CUDA does not get over"
         told["lost_seen"] = float(gpu.state is GpuState.LOST), "it is given up"
-    pipe.send(told)
-    pipe.close()
-    os._exit(0)  # what would be tidied up is of a CUDA that answers nothing any more
+    return told

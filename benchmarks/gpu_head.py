@@ -112,7 +112,7 @@ def head_figures(device: Device, scale: Scale) -> dict[str, Figure]:
 def _opened(graph: bytes, device: Device) -> ResidentHead:
     head = ResidentHead.open(graph, device=device.name, gpu=GPU)
     if head is None:
-        raise SystemExit("ONNX Runtime gave the session to the CPU: look at its warnings, and at `recsys doctor`")
+        raise RuntimeError("ONNX Runtime gave the session to the CPU: look at its warnings, and at `recsys doctor`")
     return head
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter
+import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -54,6 +55,8 @@ _LOST = re.compile(
 
 # Where its words begin to say something: before it stand the names of its own functions, of hundreds of letters.
 _SAYS = re.compile(r"\w+ failure -?\d+:.*|Failed to allocate memory.*", re.DOTALL)
+# How much of an error's words is told.
+_WORDS = 500
 
 
 def fault_of(error: Exception) -> GpuFault | None:
@@ -62,6 +65,12 @@ def fault_of(error: Exception) -> GpuFault | None:
     if _OUT_OF_MEMORY.search(words):
         return GpuFault.OUT_OF_MEMORY
     return GpuFault.LOST if _LOST.search(words) else None
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error's name and what it says, for the log."""
+    said = _SAYS.search(words := str(error))
+    return f"{type(error).__name__}: {said[0] if said else words}"[:_WORDS]
 
 
 class Gpu:
@@ -81,6 +90,7 @@ class Gpu:
         self._gate = threading.Condition()
         self._at_work = self._opening = 0
         self._alone = False
+        self._left: deque[Any] = deque()
 
     @property
     def state(self) -> GpuState:
@@ -104,6 +114,14 @@ class Gpu:
     def use(self) -> None:
         """Note that a session runs on it."""
         self._used = True
+
+    def keep_for(self, owner: object, *things: object) -> None:
+        """Keep what an owner has on the GPU until somebody is at work there after the owner is gone.
+
+        To free memory spoils a recording, whoever does it, and what was recorded cannot be freed once CUDA is lost:
+        ONNX Runtime ends the process there (its pull request 32081). So things of a lost GPU stay.
+        """
+        weakref.finalize(owner, self._left.append, things).atexit = False
 
     def opened(self, on_gpu: Callable[[], Answer], on_cpu: Callable[[], Answer]) -> Answer:
         """Open something on the GPU; on the CPU where the GPU fails at that, or is lost."""
@@ -154,10 +172,13 @@ class Gpu:
         Yields False where that cannot be had soon: others want it too, or a model is being opened, or at work for long.
         """
         with self._gate:
-            if taken := not (self._alone or self._opening):
-                self._alone = True
-            found = taken and self._gate.wait_for(lambda: self._at_work == 1, _ALONE_S)
+            if self._alone or self._opening:
+                taken = False
+            else:
+                taken = self._alone = True
         try:
+            with self._gate:
+                found = taken and self._gate.wait_for(lambda: self._at_work == 1, _ALONE_S)
             yield found
         finally:
             if taken:
@@ -173,6 +194,8 @@ class Gpu:
             self._at_work += 1
             self._opening += opening
         try:
+            while self._left and not self._lost:
+                self._left.popleft()
             yield
         finally:
             with self._gate:
@@ -189,9 +212,7 @@ class Gpu:
                 self._rests_until = self._clock() + self._rest_s
         if fault is GpuFault.LOST:
             now = "texts are computed on the CPU until this server is started anew; restart it soon"
-        said = _SAYS.search(words := str(error))
-        words = said[0] if said else words
-        _log.error("gpu failed", fault=fault.value, error=f"{type(error).__name__}: {words}"[:500], now=now)
+        _log.error("gpu failed", fault=fault.value, error=words_of(error), now=now)
 
 
 GPU = Gpu()

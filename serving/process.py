@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from recsys.errors import RecsysError
+from recsys.gpu import GPU, GpuState
 from serving.config import ServerConfig
 from serving.load import load_current
 from serving.logging import configure_logging
@@ -40,6 +41,7 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
     except RecsysError as error:
         _log.error("not started", reason=str(error))
         raise
-    if server.computing:
-        # Python would wait for its threads, however long they take, and so break the promised grace.
+    if server.computing or GPU.state is GpuState.LOST:
+        # Python would wait for its threads, however long they take, and so break the promised grace. What a lost GPU
+        # has recorded cannot be freed (``Gpu.keep_for``).
         os._exit(0 if drained else 1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from recsys.gpu import Gpu
+from recsys.gpu import Gpu, GpuFault, fault_of
 from recsys.schema import TEXT_OUTPUTS
 from recsys.text.resident import DeviceTable
 
@@ -20,6 +22,18 @@ Rows = npt.NDArray[np.integer]
 # Larger calls are not recorded: their arithmetic outweighs what 200 launches cost.
 _MOST_LISTS, _MOST_CANDIDATES = 64, 16_384
 _LEAST_EACH = 16
+# CUDA's errors around a recording (cudaErrorStreamCaptureUnsupported to ...WrongThread); none of them lasts.
+_SPOILT = re.compile(r"CUDA failure 90[0-8]:")
+
+Shape = tuple[int, int, int]
+
+
+class NotRecorded(Exception):
+    """A shape could not be recorded, because of a spoilt recording or for want of memory; the GPU is well otherwise."""
+
+
+class _Thread:
+    """Stands for one thread, for as long as it lives."""
 
 
 class RecordedHead:
@@ -41,7 +55,10 @@ class RecordedHead:
         self._session, self._device, self._gpu = session, device, gpu
         self._running = threading.Lock()
         self._numbers = count(1)
-        self._mine = threading.local()
+        self._here = threading.local()
+        # What each thread has recorded, all of it with one table.
+        self._table: DeviceTable | None = None
+        self._calls: WeakKeyDictionary[_Thread, dict[Shape, _Call]] = WeakKeyDictionary()
 
     def score(
         self, table: DeviceTable, candidates: Rows, history: Rows, actions: npt.NDArray[np.int8], ages: Floats
@@ -54,25 +71,43 @@ class RecordedHead:
             history: rows of the table [B, H].
             actions: action codes [B, H], 0 on padding.
             ages: hours since [B, H], -1 where unknown.
+
+        Raises:
+            NotRecorded: recording failed; not to be tried again.
         """
         lists, each = (1 << (side - 1).bit_length() for side in candidates.shape)
         if lists > _MOST_LISTS or lists * each > _MOST_CANDIDATES:
             return None
         shape = lists, max(each, _LEAST_EACH), history.shape[1]
         given = {"candidate_rows": candidates, "history_rows": history, "actions": actions, "ages": ages}
-        calls: dict[tuple[int, int, int], _Call] = self._mine.__dict__.setdefault("calls", {})
-        call = calls.get(shape)
-        if call is not None and call.table is table:
-            with self._running:
+        with self._running:
+            if (call := self._mine(table).get(shape)) is not None:
                 return call.run(given)
         with self._gpu.alone() as alone:
             if not alone:
                 return None
             with self._running:
-                call = _Call(self._session, self._device, table, shape, next(self._numbers))
-                outputs = call.run(given)
-            calls[shape] = call
-            return outputs
+                return self._record(table, shape, given)
+
+    def _record(self, table: DeviceTable, shape: Shape, given: dict[str, npt.NDArray[Any]]) -> Floats:
+        """Record a shape, and compute with it."""
+        try:
+            call = _Call(self._session, self._device, table, shape, next(self._numbers))
+            outputs = call.run(given)
+        except Exception as error:
+            if _SPOILT.search(str(error)) or fault_of(error) is GpuFault.OUT_OF_MEMORY:
+                raise NotRecorded from error
+            raise
+        self._mine(table)[shape] = call
+        return outputs
+
+    def _mine(self, table: DeviceTable) -> dict[Shape, _Call]:
+        """Return what this thread has recorded with a table; what anybody has with another one is let go of."""
+        if table is not self._table:
+            self._calls.clear()
+            self._table = table
+        thread: _Thread = self._here.__dict__.setdefault("thread", _Thread())
+        return self._calls.setdefault(thread, {})
 
 
 class _Call:

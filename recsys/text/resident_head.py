@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,17 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from recsys.gpu import GPU, Gpu
+from recsys.gpu import GPU, Gpu, words_of
 from recsys.onnx_session import on_cuda, open_recording, open_session
 from recsys.text.gather_graph import identity_graph, with_gather
-from recsys.text.recorded import RecordedHead
+from recsys.text.recorded import NotRecorded, RecordedHead
 from recsys.text.resident import DeviceTable, ResidentVectors
 from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.integer]
-# CUDA's errors around a recording (cudaErrorStreamCaptureUnsupported to ...WrongThread); none of them lasts.
-_NOT_RECORDED = re.compile(r"CUDA failure 90\d:")
 _log = structlog.get_logger()
 
 
@@ -73,6 +70,7 @@ class ResidentHead:
     ) -> None:
         """Score with a session of ``with_gather`` on a device, "cuda" or "cpu"; what is recorded is quicker there."""
         self._session, self._vectors, self._gpu, self._recorded = session, vectors, gpu, recorded
+        gpu.keep_for(self, session, vectors, recorded)
         if device == "cuda":
             gpu.use()
 
@@ -89,13 +87,18 @@ class ResidentHead:
         if on_cuda(session) != cuda:
             return None
         copies = open_session(identity_graph(), threads=threads, cuda=cuda)
-        recorded = RecordedHead(open_recording(graph) if cuda else session, device=device, gpu=gpu)
+        recorded = _recording(graph, device, gpu) if cuda else RecordedHead(session, device=device, gpu=gpu)
         return cls(session, ResidentVectors(copies, device), device=device, gpu=gpu, recorded=recorded)
 
     @property
     def providers(self) -> list[str]:
         """The execution providers that really run the graph."""
         return list(self._session.get_providers())
+
+    @property
+    def recording(self) -> bool:
+        """Whether kernels are recorded and played; no longer once that has failed."""
+        return self._recorded is not None
 
     def score(self, known: Vectors, rows: ListRows, more: Vectors | None, instead: Callable[[], Floats]) -> Floats:
         """Return the text outputs [B, N, 5].
@@ -152,11 +155,25 @@ class ResidentHead:
         """Score with what is recorded; None where it is not, or recording has failed, which ends it for good."""
         try:
             return recorded.score(table, candidates, history, rows.actions, rows.ages)
-        except Exception as error:
-            if not _NOT_RECORDED.search(str(error)):
-                raise
+        except NotRecorded as error:
             self._recorded = None
-            _log.warning(
-                "not recorded", error=f"{type(error).__name__}: {error}"[:500], now="kernels are launched one by one"
-            )
+            _say_not_recorded(error.__cause__)
             return None
+
+
+def _recording(graph: bytes, device: str, gpu: Gpu) -> RecordedHead | None:
+    """Open a head for recording; None where that fails, whatever it is, for it is only quicker."""
+    try:
+        session = open_recording(graph)
+    except Exception as error:  # noqa: BLE001
+        _say_not_recorded(error)
+        return None
+    if not on_cuda(session):
+        _say_not_recorded(None)
+        return None
+    return RecordedHead(session, device=device, gpu=gpu)
+
+
+def _say_not_recorded(error: BaseException | None) -> None:
+    words = "ONNX Runtime gave the session to the CPU" if error is None else words_of(error)
+    _log.warning("not recorded", error=words, now="kernels are launched one by one; rankings take longer")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from recsys.gpu import Gpu
+from recsys.gpu import Gpu, GpuState
 from recsys.onnx_session import cuda_usable, open_session
 from recsys.text.gather_graph import identity_graph, with_gather
 from recsys.text.live_vectors import LiveVectors
@@ -59,11 +61,16 @@ class Heads:
         self.recording, plain = Session(wrapped, error), open_session(wrapped, threads=1, cuda=False)
         copies = open_session(identity_graph(), threads=1, cuda=False)
         recorded = RecordedHead(self.recording, device="cpu", gpu=self.gpu)
-        self.head = ResidentHead(plain, ResidentVectors(copies, "cpu"), device="cpu", gpu=self.gpu, recorded=recorded)
+        self.vectors = ResidentVectors(copies, "cpu")
+        self.head = ResidentHead(plain, self.vectors, device="cpu", gpu=self.gpu, recorded=recorded)
         self.plain = ResidentHead(plain, ResidentVectors(copies, "cpu"), device="cpu", gpu=self.gpu)
 
     def both(self, known: Vectors, asked: ListRows, more: Vectors | None = None) -> tuple[Any, Any]:
         return self.head.score(known, asked, more, never), self.plain.score(known, asked, more, never)
+
+    @property
+    def table(self) -> Any:
+        return self.vectors._table
 
     @property
     def played(self) -> int:
@@ -171,13 +178,61 @@ def test_any_other_error_of_a_recorded_call_is_the_gpus(graph: bytes, known: Vec
     assert heads.gpu.faults["lost"] == 1
 
 
+def test_for_want_of_memory_to_record_the_gpu_goes_on_without(graph: bytes, known: Vectors) -> None:
+    heads = Heads(graph, "Failed to allocate memory for requested buffer of size 8388608000")
+    ours, theirs = heads.both(known, lists(TEXTS, 1, 16))
+
+    assert ours.tobytes() == theirs.tobytes()
+    assert (heads.gpu.state, heads.gpu.faults["out_of_memory"], heads.head.recording) == (GpuState.NONE, 0, False)
+
+
+def test_what_was_recorded_with_a_table_is_let_go_of_when_another_one_comes(graph: bytes) -> None:
+    heads, live = Heads(graph), LiveVectors(texts(100))
+    with ThreadPoolExecutor(1) as other:
+        other.submit(heads.both, live.now, lists(100, 1, 16)).result(30)
+        first = weakref.ref(heads.table.here)
+        live.grow(300)
+        live.put(np.arange(100, 300), texts(200))
+        heads.both(live.now, lists(300, 1, 16))
+        gc.collect()
+
+        assert first() is None, "a thread that asks no more keeps the table from before"
+
+
+def test_a_head_goes_when_somebody_is_at_work_on_the_gpu_after_it_and_never_from_one_that_is_lost(graph: bytes) -> None:
+    heads, gpu = Heads(graph), Gpu()
+    session = Session(with_gather(graph))
+    copies = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
+    head, gone = ResidentHead(session, copies, device="cpu", gpu=gpu), weakref.ref(session)
+    del head, session, copies
+
+    assert gone() is not None, "it was let go of while somebody may be recording"
+    gpu.answer(lambda: None, cpu=lambda: None)
+    assert gone() is None
+
+    kept = weakref.ref(heads.recording)
+    heads.gpu.use()
+    heads.gpu.answer(lambda: fail("CUDA failure 700: an illegal memory access was encountered"), cpu=lambda: None)
+    lost = heads.gpu
+    del heads
+    lost.answer(lambda: None, cpu=lambda: None)
+    assert kept() is not None
+
+
+def fail(words: str) -> None:
+    raise RuntimeError(words)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not cuda_usable(), reason="no GPU with ONNX Runtime's CUDA provider")
 def test_a_gpu_plays_what_it_has_recorded_to_the_bit(graph: bytes, known: Vectors) -> None:
-    head = ResidentHead.open(graph, device="cuda", gpu=Gpu())
-    assert head is not None
-    asked = lists(TEXTS, 4, 64)
-    first, *others = [head.score(known, asked, None, never).tobytes() for _ in range(5)]
+    recording, launching = (ResidentHead.open(graph, device="cuda", gpu=Gpu()) for _ in range(2))
+    assert recording is not None
+    assert launching is not None
+    launching._recorded = None
+    asked = [lists(TEXTS, 4, 64, seed) for seed in range(3)]
+    expected = [launching.score(known, one, None, never).tobytes() for one in asked]
 
-    assert set(others) == {first}
-    assert head._recorded is not None, "recording failed"
+    for _ in range(3):
+        assert [recording.score(known, one, None, never).tobytes() for one in asked] == expected
+    assert recording.recording, "recording failed"
