@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import threading
 import time
-import weakref
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
+from recsys.gpu_turns import GpuTurns
+
 # How long nothing is asked of a GPU that was out of memory.
 REST_S = 30.0
-# How long somebody who wants to be alone with it waits for those who are at work.
-_ALONE_S = 0.02
 
 Answer = TypeVar("Answer")
 _log = structlog.get_logger()
@@ -87,10 +85,7 @@ class Gpu:
         self._rests_until = -float("inf")
         self._faults: Counter[str] = Counter({fault.value: 0 for fault in GpuFault})
         self._instead = 0
-        self._gate = threading.Condition()
-        self._at_work = self._opening = 0
-        self._alone = False
-        self._left: deque[Any] = deque()
+        self.turns = GpuTurns(lost=lambda: self._lost)
 
     @property
     def state(self) -> GpuState:
@@ -115,20 +110,12 @@ class Gpu:
         """Note that a session runs on it."""
         self._used = True
 
-    def keep_for(self, owner: object, *things: object) -> None:
-        """Keep what an owner has on the GPU until somebody is at work there after the owner is gone.
-
-        To free memory spoils a recording, whoever does it, and what was recorded cannot be freed once CUDA is lost:
-        ONNX Runtime ends the process there (its pull request 32081). So things of a lost GPU stay.
-        """
-        weakref.finalize(owner, self._left.append, things).atexit = False
-
     def opened(self, on_gpu: Callable[[], Answer], on_cpu: Callable[[], Answer]) -> Answer:
         """Open something on the GPU; on the CPU where the GPU fails at that, or is lost."""
         if self._lost:
             return on_cpu()
         try:
-            with self._among(opening=True):
+            with self.turns.at_work(opening=True):
                 return on_gpu()
         except Exception as error:
             fault = fault_of(error)
@@ -153,7 +140,7 @@ class Gpu:
             if attempt is None or self.state in (GpuState.RESTING, GpuState.LOST):
                 break
             try:
-                with self._among():
+                with self.turns.at_work():
                     return attempt()
             except Exception as error:
                 fault = fault_of(error)
@@ -164,44 +151,6 @@ class Gpu:
         with self._changing:
             self._instead += 1
         return cpu()
-
-    @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Keep all others away from the GPU for a moment; for who is at work on it (``answer``).
-
-        Yields False where that cannot be had soon: others want it too, or a model is being opened, or at work for long.
-        """
-        with self._gate:
-            if self._alone or self._opening:
-                taken = False
-            else:
-                taken = self._alone = True
-        try:
-            with self._gate:
-                found = taken and self._gate.wait_for(lambda: self._at_work == 1, _ALONE_S)
-            yield found
-        finally:
-            if taken:
-                with self._gate:
-                    self._alone = False
-                    self._gate.notify_all()
-
-    @contextmanager
-    def _among(self, *, opening: bool = False) -> Iterator[None]:
-        """Be at work on it, once nobody is alone with it."""
-        with self._gate:
-            self._gate.wait_for(lambda: not self._alone)
-            self._at_work += 1
-            self._opening += opening
-        try:
-            while self._left and not self._lost:
-                self._left.popleft()
-            yield
-        finally:
-            with self._gate:
-                self._at_work -= 1
-                self._opening -= opening
-                self._gate.notify_all()
 
     def _note(self, fault: GpuFault, error: Exception, *, now: str, rest: bool = False) -> None:
         """Count a fault and raise the alarm; ``now`` says what follows, where the GPU is not lost."""

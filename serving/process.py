@@ -43,5 +43,5 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
         raise
     if server.computing or GPU.state is GpuState.LOST:
         # Python would wait for its threads, however long they take, and so break the promised grace. What a lost GPU
-        # has recorded cannot be freed (``Gpu.keep_for``).
+        # has recorded cannot be freed (``GpuTurns.keep_for``).
         os._exit(0 if drained else 1)

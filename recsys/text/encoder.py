@@ -39,7 +39,7 @@ class ItemEncoder:
         self._gpu: Gpu | None = None
         if on_cuda(self._session):
             self._gpu = gpu
-            gpu.keep_for(self, self._session)
+            gpu.turns.keep_for(self, self._session)
             gpu.use()
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
 

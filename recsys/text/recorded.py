@@ -41,7 +41,7 @@ class RecordedHead:
 
     ONNX Runtime keeps what it has recorded apart for each thread, and lets one call at a time use it; while it records,
     no other thread may allocate memory on the GPU (cudaStreamCaptureModeGlobal). Hence the lock, a call's memory for
-    each thread, and ``Gpu.alone``.
+    each thread, and ``GpuTurns.alone``.
     """
 
     def __init__(self, session: Any, *, device: str, gpu: Gpu) -> None:
@@ -83,7 +83,7 @@ class RecordedHead:
         with self._running:
             if (call := self._mine(table).get(shape)) is not None:
                 return call.run(given)
-        with self._gpu.alone() as alone:
+        with self._gpu.turns.alone() as alone:
             if not alone:
                 return None
             with self._running:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -188,53 +184,3 @@ def test_nothing_is_opened_on_a_gpu_that_is_lost(gpu: Gpu) -> None:
 
     assert gpu.opened(lambda: working.on_gpu("gpu"), lambda: "cpu") == "cpu"
     assert working.asked == []
-
-
-def test_who_is_alone_with_it_keeps_others_waiting_until_he_is_done(gpu: Gpu) -> None:
-    order: list[str] = []
-
-    def record() -> str:
-        with gpu.alone() as alone:
-            assert alone
-            other = threads.submit(gpu.answer, lambda: order.append("other"), cpu=lambda: None)
-            time.sleep(0.05)
-            order.append("alone")
-        other.result(5)
-        return "done"
-
-    with ThreadPoolExecutor(1) as threads:
-        assert gpu.answer(record, cpu=lambda: "cpu") == "done"
-    assert order == ["alone", "other"]
-
-
-def test_nobody_is_alone_with_it_while_another_is_at_work_for_long(gpu: Gpu) -> None:
-    at_work, done = threading.Event(), threading.Event()
-
-    def work() -> bool:
-        at_work.set()
-        return done.wait(5)
-
-    def tried() -> bool:
-        with gpu.alone() as alone:
-            return alone
-
-    with ThreadPoolExecutor(1) as threads:
-        other = threads.submit(gpu.answer, work, cpu=lambda: False)
-        assert at_work.wait(5)
-        assert not gpu.answer(tried, cpu=lambda: False)
-        done.set()
-        assert other.result(5)
-    assert gpu.answer(tried, cpu=lambda: False), "the door stayed shut"
-
-
-def test_nobody_is_alone_with_it_while_a_model_is_opened_or_another_is_alone(gpu: Gpu) -> None:
-    def tried() -> bool:
-        with gpu.alone() as alone:
-            return alone
-
-    def while_alone() -> bool:
-        with gpu.alone() as alone:
-            return alone and tried()
-
-    assert not gpu.opened(tried, lambda: True)
-    assert not gpu.answer(while_alone, cpu=lambda: True)

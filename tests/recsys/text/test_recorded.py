@@ -199,24 +199,38 @@ def test_what_was_recorded_with_a_table_is_let_go_of_when_another_one_comes(grap
         assert first() is None, "a thread that asks no more keeps the table from before"
 
 
-def test_a_head_goes_when_somebody_is_at_work_on_the_gpu_after_it_and_never_from_one_that_is_lost(graph: bytes) -> None:
-    heads, gpu = Heads(graph), Gpu()
+def test_what_a_head_has_goes_with_it_but_not_while_somebody_is_alone_with_the_gpu(graph: bytes) -> None:
+    gpu = Gpu()
+    first, second = heads_alone(graph, gpu), heads_alone(graph, gpu)
+
+    first.pop()
+    assert first[0]() is None, "it stayed with nobody there"
+
+    def record() -> bool:
+        with gpu.turns.alone() as alone:
+            second.pop()
+            return alone and second[0]() is not None
+
+    assert gpu.answer(record, cpu=lambda: False), "it was freed while somebody recorded"
+    gpu.answer(lambda: None, cpu=lambda: None)
+    assert second[0]() is None, "it stayed for good"
+
+
+def test_what_a_head_has_on_a_gpu_that_is_lost_stays(graph: bytes) -> None:
+    gpu = Gpu()
+    head = heads_alone(graph, gpu)
+    gpu.answer(lambda: fail("CUDA failure 700: an illegal memory access was encountered"), cpu=lambda: None)
+    head.pop()
+    gpu.answer(lambda: None, cpu=lambda: None)
+
+    assert head[0]() is not None
+
+
+def heads_alone(graph: bytes, gpu: Gpu) -> list[Any]:
+    """Return a weak reference to a head's session, and the head, to be popped."""
     session = Session(with_gather(graph))
     copies = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
-    head, gone = ResidentHead(session, copies, device="cpu", gpu=gpu), weakref.ref(session)
-    del head, session, copies
-
-    assert gone() is not None, "it was let go of while somebody may be recording"
-    gpu.answer(lambda: None, cpu=lambda: None)
-    assert gone() is None
-
-    kept = weakref.ref(heads.recording)
-    heads.gpu.use()
-    heads.gpu.answer(lambda: fail("CUDA failure 700: an illegal memory access was encountered"), cpu=lambda: None)
-    lost = heads.gpu
-    del heads
-    lost.answer(lambda: None, cpu=lambda: None)
-    assert kept() is not None
+    return [weakref.ref(session), ResidentHead(session, copies, device="cpu", gpu=gpu)]
 
 
 def fail(words: str) -> None:
