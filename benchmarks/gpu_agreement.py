@@ -102,6 +102,9 @@ def together_figures(device: Device, scale: Scale) -> dict[str, Figure]:
         says = f"of text outputs within a step, {THREADS} threads, {beside.result()} models opened meanwhile"
     return {
         "together_same": Figure(value=float(np.mean(shares)), unit="share", says=says),
+        "together_recorded": Figure(
+            value=float(case.resident.recording), unit="", says="whether kernels were played as recorded to the end"
+        ),
         "together_faults": Figure(
             value=float(sum(GPU.faults.values())), unit="", says="of the GPU, meanwhile and before"
         ),

@@ -22,6 +22,8 @@ from recsys.text.head import ClickHead
 # Lists of one call, and the candidates of each: memory for few is there already, that for many does not fit in.
 LISTS, FEW, EACH = 64, 16, 1_024
 LEFT_BYTES, REST_S, PATIENCE_S = 32 * 2**20, 1.0, 120
+# As in a server it is there to the end: what is on it stays for good once it is lost.
+RESTING = Gpu(rest_s=REST_S)
 
 
 def fault_figures(device: Device, scale: Scale) -> dict[str, Figure]:
@@ -55,7 +57,7 @@ def _suffer(device: Device, scale: Scale, pipe: Any) -> None:
 
 
 def _suffered(device: Device, scale: Scale) -> dict[str, tuple[float, str]]:
-    case, gpu = HeadCase.made(scale, device), Gpu(rest_s=REST_S)
+    case, gpu = HeadCase.made(scale, device), RESTING
     head = ClickHead(case.graph, cuda=True, grid=TEXT_GRID, gpu=gpu)
 
     def same(each: int) -> float:

@@ -18,6 +18,7 @@ from gpu_scale import FULL, QUICK, Device, rate_figures
 
 # Below this share of lists in the same order the two are not the same; near-ties between two steps remain.
 SAME_ORDERS = 0.995
+JUDGED = ("_orders_same", "together_same", "healthy_same", "out_of_memory_same", "lost_same")
 
 
 def run(*, quick: bool, bundle: Path | None, file: Path | None) -> int:
@@ -49,12 +50,12 @@ def run(*, quick: bool, bundle: Path | None, file: Path | None) -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tell("gpu", figures, file)
-    orders = {name: figure.value for name, figure in figures.items() if name.endswith("_orders_same")}
-    for name, share in orders.items():
+    judged = {name: figure.value for name, figure in figures.items() if name.endswith(JUDGED)}
+    for name, share in judged.items():
         if share < SAME_ORDERS:
             console.print(
                 f"[red]{name} is {share:.4f}, below {SAME_ORDERS}: do not serve from this GPU; report this[/]"
             )
     for name in failed:
         console.print(f"[red]the part {name} failed, see above; its figures are missing[/]")
-    return int(bool(failed) or min(orders.values(), default=1.0) < SAME_ORDERS)
+    return int(bool(failed) or min(judged.values(), default=1.0) < SAME_ORDERS)

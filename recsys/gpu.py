@@ -85,7 +85,7 @@ class Gpu:
         self._rests_until = -float("inf")
         self._faults: Counter[str] = Counter({fault.value: 0 for fault in GpuFault})
         self._instead = 0
-        self.turns = GpuTurns(lost=lambda: self._lost)
+        self.turns = GpuTurns()
 
     @property
     def state(self) -> GpuState:
@@ -114,15 +114,15 @@ class Gpu:
         """Open something on the GPU; on the CPU where the GPU fails at that, or is lost."""
         if self._lost:
             return on_cpu()
-        try:
-            with self.turns.at_work(opening=True):
+        with self.turns.at_work(opening=True):
+            try:
                 return on_gpu()
-        except Exception as error:
-            fault = fault_of(error)
-            if fault is None:
-                raise
-            self._note(fault, error, now="opened on the CPU; let fewer share the GPU, then load the bundle again")
-            return on_cpu()
+            except Exception as error:
+                fault = fault_of(error)
+                if fault is None:
+                    raise
+                self._note(fault, error, now="opened on the CPU; let fewer share the GPU, then load the bundle again")
+        return on_cpu()
 
     def answer(
         self, whole: Callable[[], Answer], *, halved: Callable[[], Answer] | None = None, cpu: Callable[[], Answer]
@@ -139,15 +139,16 @@ class Gpu:
         for attempt in (whole, halved):
             if attempt is None or self.state in (GpuState.RESTING, GpuState.LOST):
                 break
-            try:
-                with self.turns.at_work():
+            # A fault is noted while others may still not free what a lost GPU has.
+            with self.turns.at_work():
+                try:
                     return attempt()
-            except Exception as error:
-                fault = fault_of(error)
-                if fault is None:
-                    raise
-                last = attempt is halved or halved is None
-                self._note(fault, error, now=self._resting if last else "tried again in halves", rest=last)
+                except Exception as error:
+                    fault = fault_of(error)
+                    if fault is None:
+                        raise
+                    last = attempt is halved or halved is None
+                    self._note(fault, error, now=self._resting if last else "tried again in halves", rest=last)
         with self._changing:
             self._instead += 1
         return cpu()
@@ -160,6 +161,7 @@ class Gpu:
             if rest:
                 self._rests_until = self._clock() + self._rest_s
         if fault is GpuFault.LOST:
+            self.turns.keep_for_ever()
             now = "texts are computed on the CPU until this server is started anew; restart it soon"
         _log.error("gpu failed", fault=fault.value, error=words_of(error), now=now)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 # How long somebody who wants to be alone with it waits for those who are at work.
 _ALONE_S = 0.02
@@ -15,14 +17,15 @@ _ALONE_S = 0.02
 class GpuTurns:
     """Lets any number of threads be at work, or one be alone: while it records kernels nobody may allocate or free."""
 
-    def __init__(self, lost: Callable[[], bool]) -> None:
-        """Begin with nobody there; ``lost`` says whether CUDA answers nothing any more."""
-        self._lost = lost
-        # Not to be had twice by one thread: see ``_let_go``.
-        self._gate = threading.Condition(threading.Lock())
+    def __init__(self) -> None:
+        """Begin with nobody there."""
+        self._gate = threading.Condition()
         self._working = self._opening = 0
         self._alone = False
-        self._left: deque[list[object]] = deque()
+        self._for_ever = False
+        self._numbers = count()
+        self._kept: dict[int, tuple[object, ...]] = {}
+        self._left: deque[tuple[object, ...]] = deque()
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -62,31 +65,27 @@ class GpuTurns:
                 self._gate.notify_all()
 
     def keep_for(self, owner: object, *things: object) -> None:
-        """Keep what an owner has on the GPU until it is gone, and nobody is alone there.
+        """Keep what an owner has on the GPU until it is gone and somebody is at work there, who frees it.
 
-        To free memory spoils a recording, whoever does it, and what was recorded cannot be freed once CUDA is lost:
-        ONNX Runtime ends the process there (its pull request 32081). So things of a lost GPU stay.
+        To free memory spoils a recording, whoever does it. No thing may lead to the owner.
         """
-        weakref.finalize(owner, self._let_go, list(things)).atexit = False
+        number = next(self._numbers)
+        self._kept[number] = things
+        weakref.finalize(owner, self._gone, number).atexit = False
 
-    def _let_go(self, things: list[object]) -> None:
-        """Let go of things, or leave that to who is next at work; waits for nobody: it runs wherever an owner ends."""
-        now = self._gate.acquire(blocking=False)
-        if now:
-            now = not self._alone and not self._lost()
-            self._working += now
-            self._gate.release()
-        if not now:
-            self._left.append(things)
-            return
-        try:
-            things.clear()
-        finally:
-            with self._gate:
-                self._working -= 1
-                self._gate.notify_all()
+    def keep_for_ever(self) -> None:
+        """Free nothing any more, not even at the end of the process: for when CUDA is lost.
+
+        What was recorded cannot be freed then: ONNX Runtime ends the process there (its pull request 32081).
+        """
+        self._for_ever = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+    def _gone(self, number: int) -> None:
+        # Wherever an owner ends, in the midst of a recording, too: no lock, and nothing is freed here.
+        self._left.append(self._kept.pop(number))
 
     def _free_what_is_left(self) -> None:
         with suppress(IndexError):  # others do the same
-            while not self._lost():
+            while not self._for_ever:
                 self._left.popleft()

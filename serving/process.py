@@ -24,7 +24,8 @@ _log = structlog.get_logger()
 def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_current) -> None:
     """Serve the registry's current bundle until SIGTERM or SIGINT.
 
-    Leaves the process with status 1 when requests were still being computed at the end of the grace.
+    Leaves the process at once, with status 1, when requests were still being computed at the end of the grace; and so
+    it does, with status 0 where it was drained, when its GPU was lost.
 
     Raises:
         RecsysError: the bundle cannot be loaded, the address cannot be listened on, or the data directory cannot be
@@ -43,5 +44,5 @@ def run_server(config: ServerConfig, load_model: Callable[[Path], Model] = load_
         raise
     if server.computing or GPU.state is GpuState.LOST:
         # Python would wait for its threads, however long they take, and so break the promised grace. What a lost GPU
-        # has recorded cannot be freed (``GpuTurns.keep_for``).
+        # has recorded cannot be freed (``GpuTurns.keep_for_ever``).
         os._exit(0 if drained else 1)

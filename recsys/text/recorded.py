@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from itertools import count
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from recsys.gpu import Gpu, GpuFault, fault_of
+from recsys.gpu import Gpu
 from recsys.schema import TEXT_OUTPUTS
 from recsys.text.resident import DeviceTable
 
@@ -22,14 +21,12 @@ Rows = npt.NDArray[np.integer]
 # Larger calls are not recorded: their arithmetic outweighs what 200 launches cost.
 _MOST_LISTS, _MOST_CANDIDATES = 64, 16_384
 _LEAST_EACH = 16
-# CUDA's errors around a recording (cudaErrorStreamCaptureUnsupported to ...WrongThread); none of them lasts.
-_SPOILT = re.compile(r"CUDA failure 90[0-8]:")
 
 Shape = tuple[int, int, int]
 
 
 class NotRecorded(Exception):
-    """A shape could not be recorded, because of a spoilt recording or for want of memory; the GPU is well otherwise."""
+    """A shape could not be recorded: spoilt by another thread, for want of memory, or by what launched calls meet."""
 
 
 class _Thread:
@@ -53,6 +50,7 @@ class RecordedHead:
             gpu: who else is at work on the GPU.
         """
         self._session, self._device, self._gpu = session, device, gpu
+        gpu.turns.keep_for(self, session)
         self._running = threading.Lock()
         self._numbers = count(1)
         self._here = threading.local()
@@ -95,9 +93,7 @@ class RecordedHead:
             call = _Call(self._session, self._device, table, shape, next(self._numbers))
             outputs = call.run(given)
         except Exception as error:
-            if _SPOILT.search(str(error)) or fault_of(error) is GpuFault.OUT_OF_MEMORY:
-                raise NotRecorded from error
-            raise
+            raise NotRecorded from error
         self._mine(table)[shape] = call
         return outputs
 

@@ -70,7 +70,7 @@ class ResidentHead:
     ) -> None:
         """Score with a session of ``with_gather`` on a device, "cuda" or "cpu"; what is recorded is quicker there."""
         self._session, self._vectors, self._gpu, self._recorded = session, vectors, gpu, recorded
-        gpu.turns.keep_for(self, session, vectors, recorded)
+        gpu.turns.keep_for(self, session, vectors)
         if device == "cuda":
             gpu.use()
 

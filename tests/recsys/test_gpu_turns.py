@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -20,19 +21,14 @@ class Owner:
     """Has a thing there; ``thing()`` is None once it is freed."""
 
     def __init__(self, turns: GpuTurns) -> None:
-        thing = Thing()
-        self.thing = weakref.ref(thing)
-        turns.keep_for(self, thing)
+        self._thing = Thing()
+        self.thing = weakref.ref(self._thing)
+        turns.keep_for(self, self._thing)
 
 
 @pytest.fixture
-def lost() -> list[bool]:
-    return [False]
-
-
-@pytest.fixture
-def turns(lost: list[bool]) -> GpuTurns:
-    return GpuTurns(lost=lambda: lost[0])
+def turns() -> GpuTurns:
+    return GpuTurns()
 
 
 def alone(turns: GpuTurns) -> bool:
@@ -96,16 +92,19 @@ def test_the_door_opens_again_after_an_error(turns: GpuTurns) -> None:
         assert alone(turns)
 
 
-def test_what_an_owner_had_goes_with_it(turns: GpuTurns) -> None:
+def test_what_an_owner_had_is_freed_by_who_is_at_work_after_it(turns: GpuTurns) -> None:
     owner = Owner(turns)
     thing = owner.thing
-    assert thing() is not None, "the control"
+    work(turns)
+    assert thing() is not None, "it was freed while its owner lives"
     del owner
+    assert thing() is not None, "it was freed where the owner ended, which may be in the midst of a recording"
+    work(turns)
 
     assert thing() is None
 
 
-def test_while_somebody_is_alone_nothing_is_freed_and_by_the_next_one_it_is(turns: GpuTurns) -> None:
+def test_while_somebody_is_alone_nothing_is_freed(turns: GpuTurns) -> None:
     owner = Owner(turns)
     thing = owner.thing
     with turns.at_work(), turns.alone():
@@ -116,12 +115,18 @@ def test_while_somebody_is_alone_nothing_is_freed_and_by_the_next_one_it_is(turn
     assert thing() is None
 
 
-def test_what_is_on_a_gpu_that_is_lost_stays(turns: GpuTurns, lost: list[bool]) -> None:
+@pytest.mark.parametrize("ends", ["before", "after"])
+def test_what_is_on_a_gpu_that_is_lost_stays_for_ever(ends: str) -> None:
+    turns = GpuTurns()
     owner = Owner(turns)
     thing = owner.thing
-    lost[0] = True
-    del owner
+    if ends == "before":
+        del owner
+    turns.keep_for_ever()
     work(turns)
+    owner = None
+    del turns
+    gc.collect()
 
     assert thing() is not None
 
@@ -131,11 +136,19 @@ def test_many_threads_are_at_work_alone_and_let_go_without_waiting_for_ever(turn
         times = 0
         for step in range(300):
             with turns.at_work(opening=(step + number) % 50 == 0):
-                Owner(turns)
-                times += alone(turns)
+                things.append(Owner(turns).thing)
+                with turns.alone() as found:
+                    inside.append(found)
+                    assert not found or inside.count(True) == 1
+                    times += found
+                    inside.remove(found)
         return times
 
+    things: list[weakref.ref[Thing]] = []
+    inside: list[bool] = []
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(busy, range(4), timeout=60)) > 0
+    work(turns)
+    assert not any(thing() for thing in things)
     with turns.at_work():
         assert alone(turns)

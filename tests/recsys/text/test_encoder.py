@@ -76,7 +76,10 @@ def test_texts_are_encoded_whatever_the_gpu_does(
     assert gpu.state is state
 
 
-def test_batches_made_ahead_of_a_gpu_give_each_text_its_own_vector(graph: bytes) -> None:
+def test_batches_made_ahead_of_a_gpu_give_each_text_its_own_vector(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.text.encoder.TOKEN_BUDGET_ON_GPU", 30)
     encoder, gpu = ItemEncoder(graph, threads=1, cuda=False), Gpu()
     gpu.use()
     encoder._gpu = gpu
@@ -86,16 +89,18 @@ def test_batches_made_ahead_of_a_gpu_give_each_text_its_own_vector(graph: bytes)
     tokens = Tokens(ids=ids, fields=np.zeros(len(ids), np.int8), offsets=offsets)
     told: list[int] = []
 
-    vectors, logits = encoder.encode(tokens, token_budget=30, progress=told.append)
+    vectors, logits = encoder.encode(tokens, progress=told.append)
 
     assert vectors[:, 0].tolist() == logits.tolist() == np.add.reduceat(ids, offsets[:-1]).astype(float).tolist()
     assert (len(told) > 20, sum(told)) == (True, 200)
 
 
-def test_an_error_among_batches_made_ahead_reaches_the_caller(graph: bytes) -> None:
-    encoder = ItemEncoder(graph, threads=1, cuda=False)
-    encoder._session, encoder._gpu = Failing(encoder._session, "INVALID_ARGUMENT"), Gpu()
+def test_an_error_among_batches_made_ahead_reaches_the_caller(graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.text.encoder.TOKEN_BUDGET_ON_GPU", 2)
+    encoder, gpu = ItemEncoder(graph, threads=1, cuda=False), Gpu()
+    gpu.use()
+    encoder._session, encoder._gpu = Failing(encoder._session, "INVALID_ARGUMENT"), gpu
     tokens = Tokens(ids=np.ones(8, np.int32), fields=np.zeros(8, np.int8), offsets=np.arange(9))
 
     with pytest.raises(RuntimeError, match="INVALID_ARGUMENT"):
-        encoder.encode(tokens, token_budget=2)
+        encoder.encode(tokens)
