@@ -16,9 +16,12 @@ from gpu_head import head_figures
 from gpu_reading import reading_figures
 from gpu_scale import FULL, QUICK, Device, rate_figures
 
-# Below this share of lists in the same order the two are not the same; near-ties between two steps remain.
+# Below this share the two are not the same; near-ties between two steps remain. What is seen or not counts as 1 or 0.
 SAME_ORDERS = 0.995
-JUDGED = ("_orders_same", "together_same", "healthy_same", "out_of_memory_same", "lost_same")
+JUDGED = (
+    *("_orders_same", "together_same", "healthy_same", "out_of_memory_same", "lost_same"),
+    *("together_recorded", "out_of_memory_seen", "recovered", "lost_seen", "survived"),
+)
 
 
 def run(*, quick: bool, bundle: Path | None, file: Path | None) -> int:
