@@ -81,4 +81,5 @@ def _suffered(device: Device, scale: Scale) -> dict[str, tuple[float, str]]:
     except RuntimeError:
         told["lost_same"] = same(EACH), "after an error that CUDA does not get over"
         told["lost_seen"] = float(gpu.state is GpuState.LOST), "it is given up"
-    return told
+        return told
+    raise RuntimeError("CUDA took an index beyond all bounds: nothing was broken, so nothing is known of a loss")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,17 +127,29 @@ class ResidentHead:
         asked = np.concatenate([part.ravel() for part in places])
         table = self._vectors.holding(known, asked[asked < count])
         candidates, history = (np.where(part < count, part, part - count - own) for part in places)
-        if self._recorded is not None and not own:
-            played = self._played(self._recorded, table, candidates, history, rows)
-            if played is not None:
-                return played
-        width = known.vectors.shape[1]
+        launched = partial(self._launched, table, candidates, history, rows, more if own else None)
+        if (recorded := self._recorded) is None or own:
+            return launched()
+        try:
+            played = recorded.score(table, candidates, history, rows.actions, rows.ages)
+        except NotRecorded as error:
+            # Launched first: where the GPU is lost that is known before anything that was recorded can be freed.
+            outputs = launched()
+            self._recorded = None
+            _say_not_recorded(error.__cause__)
+            return outputs
+        return launched() if played is None else played
+
+    def _launched(
+        self, table: DeviceTable, candidates: Rows, history: Rows, rows: ListRows, more: Vectors | None
+    ) -> Floats:
+        """Score with kernels launched one by one; ``more`` is what rows below 0 are of."""
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("vectors", table.vectors)
         binding.bind_ortvalue_input("logits", table.logits)
         inputs = {
-            "own_vectors": np.zeros((1, width), np.float32) if more is None or not own else more.vectors,
-            "own_logits": np.zeros(1, np.float32) if more is None or not own else more.item_logits,
+            "own_vectors": np.zeros((1, table.vectors.shape()[1]), np.float32) if more is None else more.vectors,
+            "own_logits": np.zeros(1, np.float32) if more is None else more.item_logits,
             "candidate_rows": candidates,
             "history_rows": history,
             "actions": rows.actions.astype(np.int64),
@@ -148,17 +161,6 @@ class ResidentHead:
         self._session.run_with_iobinding(binding)
         outputs: Floats = binding.copy_outputs_to_cpu()[0]
         return outputs
-
-    def _played(
-        self, recorded: RecordedHead, table: DeviceTable, candidates: Rows, history: Rows, rows: ListRows
-    ) -> Floats | None:
-        """Score with what is recorded; None where it is not, or recording has failed, which ends it for good."""
-        try:
-            return recorded.score(table, candidates, history, rows.actions, rows.ages)
-        except NotRecorded as error:
-            self._recorded = None
-            _say_not_recorded(error.__cause__)
-            return None
 
 
 def _recording(graph: bytes, device: str, gpu: Gpu) -> RecordedHead | None:

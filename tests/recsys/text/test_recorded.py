@@ -170,13 +170,13 @@ def test_where_recording_fails_the_head_computes_without_and_says_so_once(graph:
     assert heads.played == 1
 
 
-def test_a_gpu_that_is_lost_while_it_records_is_lost(graph: bytes, known: Vectors) -> None:
+def test_a_gpu_that_is_lost_while_it_records_is_lost_and_keeps_what_it_recorded(graph: bytes, known: Vectors) -> None:
     heads = Heads(graph, "CUDA failure 700: an illegal memory access was encountered ; GPU=0")
     answer = heads.plain.score(known, lists(TEXTS, 1, 16), None, never)
     heads.head._session = heads.recording  # what launches fails as well
 
     assert heads.head.score(known, lists(TEXTS, 1, 16), None, lambda: answer) is answer
-    assert (heads.gpu.faults["lost"], heads.head.recording) == (1, False)
+    assert (heads.gpu.faults["lost"], heads.head.recording) == (1, True)
 
 
 def test_for_want_of_memory_to_record_the_gpu_goes_on_without(graph: bytes, known: Vectors) -> None:
