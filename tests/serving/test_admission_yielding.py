@@ -12,9 +12,20 @@ from serving.admission import Admission
 from tests.serving.doors import Clock, door, enter, filled, learned, refuse_one, rushed
 
 
-def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
-    admission = door(most_waiting=64)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def admission(clock: Clock) -> Admission:
+    """A door before one thread, where rankings have taken 20 ms each."""
+    admission = door(clock, most_waiting=64)
     learned(admission, 0.02)
+    return admission
+
+
+def test_for_people_the_queue_does_not_stand_because_of_batches(admission: Admission) -> None:
     with ExitStack() as rush:
         rushed(admission, rush, "batch")
     with ExitStack() as stack:
@@ -23,10 +34,9 @@ def test_for_people_the_queue_does_not_stand_because_of_batches() -> None:
             enter(stack, admission, priority="batch")
 
 
-def test_for_how_long_people_have_been_refused_is_known_and_batches_are_not_people() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_for_how_long_people_have_been_refused_is_known_and_batches_are_not_people(
+    clock: Clock, admission: Admission
+) -> None:
     with ExitStack() as rush:
         rushed(admission, rush, "batch")
         with pytest.raises(Overloaded, match="after the deadline"):
@@ -43,10 +53,7 @@ def test_for_how_long_people_have_been_refused_is_known_and_batches_are_not_peop
         assert admission.people_refused_s() == 0
 
 
-def test_while_people_are_refused_nobody_else_is_let_in() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_while_people_are_refused_nobody_else_is_let_in(clock: Clock, admission: Admission) -> None:
     with ExitStack() as burst:
         filled(admission, burst)
     for refused in (True, False):
@@ -60,10 +67,7 @@ def test_while_people_are_refused_nobody_else_is_let_in() -> None:
         clock.now += 0.51
 
 
-def test_who_yields_is_told_for_how_long() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_who_yields_is_told_for_how_long(clock: Clock, admission: Admission) -> None:
     with ExitStack() as burst:
         filled(admission, burst)
     clock.now += 0.1
@@ -73,10 +77,9 @@ def test_who_yields_is_told_for_how_long() -> None:
     assert refused.value.after_s == pytest.approx(0.4)
 
 
-def test_where_people_are_refused_as_soon_as_others_were_let_in_again_others_yield_for_longer() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_where_people_are_refused_as_soon_as_others_were_let_in_again_others_yield_for_longer(
+    clock: Clock, admission: Admission
+) -> None:
     for yields_s in (0.5, 2.0):
         with ExitStack() as rush:
             filled(admission, rush)
@@ -88,10 +91,7 @@ def test_where_people_are_refused_as_soon_as_others_were_let_in_again_others_yie
             enter(idle, admission, priority="batch")
 
 
-def test_who_only_yields_has_nobody_yield_to_him() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_who_only_yields_has_nobody_yield_to_him(clock: Clock, admission: Admission) -> None:
     with ExitStack() as rush:
         filled(admission, rush)
         clock.now += 0.4
@@ -110,10 +110,7 @@ def dropping(admission: Admission, *knocking: str) -> Admission:
     return admission
 
 
-def test_others_are_let_in_again_more_and_more_of_them() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_others_are_let_in_again_more_and_more_of_them(clock: Clock, admission: Admission) -> None:
     dropping(admission, "interactive")
     clock.now += 0.5  # from here on the door opens, within a second
     let_in = []
@@ -128,20 +125,14 @@ def test_others_are_let_in_again_more_and_more_of_them() -> None:
     assert tenths.tolist() == pytest.approx([5, 15, 25, 35, 45, 55, 65, 75, 85, 95, 100, 100], abs=1)
 
 
-def test_what_is_dropped_counts_as_people_where_people_ask_and_others_yield() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_what_is_dropped_counts_as_people_where_people_ask_and_others_yield(admission: Admission) -> None:
     dropping(admission, "batch", "interactive")
     assert admission.people_refused_s() == 0
     with ExitStack() as idle, pytest.raises(Overloaded):
         enter(idle, admission, priority="batch")
 
 
-def test_where_batches_alone_are_dropped_batches_are_let_in() -> None:
-    clock = Clock()
-    admission = door(clock, most_waiting=64)
-    learned(admission, 0.02)
+def test_where_batches_alone_are_dropped_batches_are_let_in(clock: Clock, admission: Admission) -> None:
     admission.knock(2.0, "interactive")
     clock.now += 1.1
     dropping(admission, "batch")
