@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.features import FeatureState
 from recsys.features.rows import to_rows
@@ -40,6 +41,13 @@ class Running:
     admin: str
     telemetry: Any
     loop: Any
+
+    @contextmanager
+    def lines(self, **settings: Any) -> Iterator[list[Any]]:
+        """Capture what is logged from here on: the line of an earlier answer, written after it, is awaited first."""
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(10)
+        with capture_logs(**settings) as lines:
+            yield lines
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 150) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 from grpc import StatusCode
-from structlog.testing import capture_logs
 
 from serving.client import RankingClient
 from serving.pb import ranking_pb2 as pb
@@ -38,9 +36,7 @@ def test_a_slow_ranking_does_not_hold_up_another(running: Any, stub: pb_grpc.Ran
 
 
 def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: RankingClient) -> None:
-    # The line of an earlier caller's answer is written in the loop's next round.
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), running.loop).result(10)
-    with grpc.insecure_channel(running.address) as channel, capture_logs() as lines:
+    with grpc.insecure_channel(running.address) as channel, running.lines() as lines:
         message = pb.RankRequest(surface="slow", query="0.5")
         with pytest.raises(grpc.RpcError) as caught:
             pb_grpc.RankingServiceStub(channel).Rank(message, timeout=0.1)
@@ -58,7 +54,7 @@ def test_a_cancelled_request_that_waits_for_a_thread_is_never_computed(
     before = len(running.model.asked)
     busy = [stub.Rank.future(pb.RankRequest(surface="held")) for _ in range(4)]  # as many as the server has threads
     wait_for(lambda: len(running.model.asked) == before + 4)
-    with capture_logs() as lines:
+    with running.lines() as lines:
         waiting = stub.Rank.future(pb.RankRequest(request_id="cancelled"))
         wait_for(lambda: running.servicer.waiting == 1)
         waiting.cancel()

@@ -11,7 +11,6 @@ from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from structlog.contextvars import merge_contextvars
-from structlog.testing import capture_logs
 
 from recsys.errors import InvalidRequest
 from recsys.schema import Candidate, HistoryEntry, ItemText, RankedItem
@@ -164,9 +163,9 @@ def test_a_message_beyond_the_limit_is_refused(stub: pb_grpc.RankingServiceStub)
     assert refused(stub.Rank, pb.RankRequest(query="x" * (1 << 20)))[0] is StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_fault_of_the_model_is_told_to_nobody(stub: pb_grpc.RankingServiceStub) -> None:
+def test_a_fault_of_the_model_is_told_to_nobody(running: Any, stub: pb_grpc.RankingServiceStub) -> None:
     message = pb.RankRequest(user_id="user-7", request_id="r-7", surface="broken", candidates=[ITEM])
-    with capture_logs() as lines:
+    with running.lines() as lines:
         answer = refused(stub.Rank, message)
 
     assert answer == (StatusCode.INTERNAL, "internal error")
@@ -196,8 +195,8 @@ def test_without_the_interceptor_such_a_fault_would_leak() -> None:
     assert "user-7" in asyncio.run(leak())
 
 
-def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient, eventually: Any) -> None:
-    with capture_logs(processors=[]) as lines:
+def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient, running: Any, eventually: Any) -> None:
+    with running.lines(processors=[]) as lines:
         client.rank("user-7", ["item-7"], request_id="r-7", query="query-7")
         with pytest.raises(InvalidRequest):
             client.explain("user-7", ["item-7"], reasons=-1)
@@ -215,7 +214,7 @@ def test_one_line_is_logged_per_call_without_ids_or_texts(client: RankingClient,
 def test_a_request_that_a_caller_named_is_logged_by_its_pseudonym(
     client: RankingClient, running: Any, eventually: Any
 ) -> None:
-    with capture_logs(processors=[merge_contextvars]) as lines:
+    with running.lines(processors=[merge_contextvars]) as lines:
         client.rank("u", ["a"], request_id="visit-7")
         with grpc.insecure_channel(running.address) as channel:
             message = pb.RankRequest(user_id="u", candidates=[pb.Candidate(item_id="a")])

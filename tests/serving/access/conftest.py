@@ -139,8 +139,7 @@ class Guarded:
     authority: Authority
     issuer: Issuer
     files: Mapping[str, Path]
-    model: Any
-    admin: str = ""
+    running: Any
 
     def channel(self, client: Pair | None = None) -> grpc.Channel:
         own = (None, None) if client is None else (client.key, client.certificate)
@@ -199,7 +198,7 @@ def serve_guarded(
             registry=Path("unused"), port=0, threads=2, mode="production", data=folder / "live", **said, **files, **more
         )
         with serve(length_model.LengthModel(), config) as running:
-            yield Guarded(running.address, authority, issuer, files, running.model, running.admin)
+            yield Guarded(running.address, authority, issuer, files, running)
 
     return guarded
 

@@ -140,7 +140,7 @@ def test_the_scheme_may_be_written_in_any_case(guarded: Any) -> None:
 
 def test_a_refused_call_is_one_line_in_the_log_that_says_why_without_its_token(guarded: Any) -> None:
     tokens = [guarded.issuer.token(["write"]), guarded.issuer.token(exp=1), guarded.issuer.token(aud="other")]
-    with capture_logs() as lines:
+    with guarded.running.lines() as lines:
         for token in (None, *tokens):
             guarded.code_of(METHODS[0], token)
 

@@ -29,8 +29,8 @@ def test_an_admin_is_told_the_status(operated: tuple[Any, Path]) -> None:
     guarded, ca = operated
     token = guarded.issuer.token(["admin"])
 
-    with AdminClient(guarded.admin, credentials=Credentials(ca=ca), token=token) as client:
-        assert client.status().bundle_id == guarded.model.bundle_id
+    with AdminClient(guarded.running.admin, credentials=Credentials(ca=ca), token=token) as client:
+        assert client.status().bundle_id == guarded.running.model.bundle_id
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_nobody_else_is(operated: tuple[Any, Path], roles: list[str] | None, cod
     token = None if roles is None else guarded.issuer.token(roles)
 
     with (
-        AdminClient(guarded.admin, credentials=Credentials(ca=ca), token=token) as client,
+        AdminClient(guarded.running.admin, credentials=Credentials(ca=ca), token=token) as client,
         pytest.raises(ServiceError) as raised,
     ):
         client.status()
@@ -52,7 +52,7 @@ def test_nobody_else_is(operated: tuple[Any, Path], roles: list[str] | None, cod
 def test_in_the_clear_nothing_is_told(operated: tuple[Any, Path]) -> None:
     guarded, _ = operated
 
-    with AdminClient(guarded.admin) as client, pytest.raises(NotReady):
+    with AdminClient(guarded.running.admin) as client, pytest.raises(NotReady):
         client.status()
 
 
@@ -61,7 +61,7 @@ def test_the_command_takes_a_token_from_a_file(operated: tuple[Any, Path], tmp_p
     token = tmp_path / "token"
     token.write_text(guarded.issuer.token(["admin"]) + "\n")
 
-    shown = CliRunner().invoke(app, ["status", guarded.admin, "--ca", str(ca), "--token-file", str(token)])
+    shown = CliRunner().invoke(app, ["status", guarded.running.admin, "--ca", str(ca), "--token-file", str(token)])
 
     assert shown.exit_code == 0, shown.output
-    assert guarded.model.bundle_id in shown.output
+    assert guarded.running.model.bundle_id in shown.output

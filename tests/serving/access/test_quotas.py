@@ -81,7 +81,7 @@ def test_a_queue_that_is_full_for_batches_has_room_for_people(serve_guarded: Any
             another = rank(stub, batch)
             waits = others.submit(rank, stub, person)
             assert not refused(waits)
-            guarded.model.release.set()
+            guarded.running.model.release.set()
 
             assert (another, waits.result(9)) == ("RESOURCE_EXHAUSTED", "OK")
             assert [each.result(9) for each in held] == ["OK"] * 3
