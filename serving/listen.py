@@ -36,7 +36,7 @@ def listening(
         # Counted first, so that those who are refused are counted too.
         CallsInterceptor(calls, SERVICE),
         door.interceptor,
-        FrontInterceptor(f"/{SERVICE}/Rank", servicer.knock),
+        FrontInterceptor(SERVICE, {"Rank": servicer.knock}),
         StatusInterceptor(SERVICE),
         *([RelayInterceptor(SERVICE, config)] if config.worker else []),
     )

@@ -96,29 +96,44 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
     started = time.perf_counter()
     try:
         response = await call()
+        _check_heard(context)
     except asyncio.CancelledError:
-        left = context.time_remaining()
-        expired = left is not None and left <= 0
-        _log.info("call", code="DEADLINE_EXCEEDED" if expired else "CANCELLED", ms=_ms_since(started))
+        _log.info("call", code="DEADLINE_EXCEEDED" if _expired(context) else "CANCELLED", ms=_ms_since(started))
         raise
-    except Exception as error:  # noqa: BLE001 - the last stop before the wire
-        code, text = status_of(error)
+    except Exception as error:
+        code, _ = status_of(error)
         if isinstance(error, Overloaded):
-            await refuse(context, error)
-        if code is StatusCode.INTERNAL:
+            pass  # it has no line of its own (``serving.refusals``)
+        elif code is StatusCode.INTERNAL:
             _log.error("call", code=code.name, ms=_ms_since(started), frames=frames_of(error))
         else:
             _log.warning("call", code=code.name, ms=_ms_since(started))
-        await context.abort(code, text, _trailers(error))
+        await end_with(error, context)
+        raise  # never reached, which the types do not say
     # The answer leaves first: its line costs more than anything else around a ranking. It has this call's context.
     asyncio.get_running_loop().call_soon(partial(_log.info, "call", code="OK", ms=_ms_since(started)))
     return response
 
 
-async def refuse(context: Any, error: Overloaded) -> None:
-    """End a call that is one too many; it has no line of its own (``serving.refusals``). Raises what gRPC raises."""
+async def end_with(error: Exception, context: Any) -> None:
+    """End a call with an error's code. Raises what gRPC raises, or CancelledError where nobody hears it any more."""
     code, text = status_of(error)
+    _check_heard(context)
     await context.abort(code, text, _trailers(error))
+
+
+def _check_heard(context: Any) -> None:
+    """End a call without a word, by CancelledError, where its caller's own deadline has passed.
+
+    gRPC's Python (1.85.1) never gives back what it has prepared for an answer that it cannot send, 430 bytes.
+    """
+    if _expired(context):
+        raise asyncio.CancelledError
+
+
+def _expired(context: Any) -> bool:
+    left = context.time_remaining()
+    return left is not None and left <= 0
 
 
 def _trailers(error: Exception) -> tuple[tuple[str, str], ...]:

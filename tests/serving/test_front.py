@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
 from serving.client import RankingClient, ServiceError
 from serving.config import ServerConfig
+from serving.front import read_whole
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
 
@@ -161,3 +163,53 @@ def test_a_client_that_may_not_try_again_is_told_so(narrow: Any) -> None:
 
         assert refused.value.code == "RESOURCE_EXHAUSTED"
         assert all(each.result() for each in busy)
+
+
+async def read_amid_a_cancellation(read: Callable[[Any], Awaitable[Any]]) -> list[str]:
+    """Cancel a call's task while its message is on the way, as gRPC does; returns what happens, in order."""
+    happened: list[str] = []
+    asked, sent, ended = (asyncio.Event() for _ in range(3))
+
+    async def cancel(task: asyncio.Task[Any]) -> None:
+        happened.append("asked to end")
+        task.cancel()
+        asked.set()
+
+    async def handler(_: Any, context: Any) -> bytes:
+        task: Any = asyncio.current_task()
+        cancelling = asyncio.create_task(cancel(task))
+        try:
+            await read(context)
+        finally:
+            happened.append("ended")
+            ended.set()
+            await cancelling
+        return b""
+
+    async def message() -> AsyncIterator[bytes]:
+        await asked.wait()
+        await asyncio.sleep(0.1)
+        happened.append("sent")
+        sent.set()
+        yield b"message"
+
+    server = aio.server()
+    method = grpc.stream_unary_rpc_method_handler(handler)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop", {"Rank": method}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(10):
+        call: Any = channel.stream_unary("/shop/Rank")(message())
+        await sent.wait()
+        await ended.wait()
+        call.cancel()
+    await server.stop(None)
+    return happened
+
+
+def test_a_call_is_not_cancelled_amid_the_read_of_its_message_but_after_it() -> None:
+    assert asyncio.run(read_amid_a_cancellation(read_whole)) == ["asked to end", "sent", "ended"]
+
+
+def test_the_control_grpc_alone_breaks_the_read_off() -> None:
+    assert asyncio.run(read_amid_a_cancellation(lambda context: context.read())) == ["asked to end", "ended", "sent"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
-from recsys.errors import BundleError, InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded
-from serving.status import PUSHBACK, refuse, status_of
+from recsys.errors import BundleError, InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, TooLate
+from serving.status import PUSHBACK, StatusInterceptor, end_with, status_of
 
 
 class TooLong(InvalidRequest):
@@ -38,13 +39,63 @@ def test_who_is_refused_at_one_moment_is_not_asked_back_at_another_and_never_too
     told: list[int] = []
 
     class Context:
+        def time_remaining(self) -> float:
+            return 1.0
+
         async def abort(self, *answer: Any) -> None:
             told.append(int(dict(answer[2])[PUSHBACK]))
 
     async def refused() -> None:
         for _ in range(100):
-            await refuse(Context(), Overloaded("too many wait", after_s=0.4))
+            await end_with(Overloaded("too many wait", after_s=0.4), Context())
 
     asyncio.run(refused())
 
     assert (min(told) >= 400, max(told) <= 500, len(set(told)) > 20) == (True, True, True)
+
+
+class Timed:
+    """The context of a call that has so much time left, and what it was told to end with."""
+
+    def __init__(self, left_s: float | None) -> None:
+        self._left_s = left_s
+        self.aborted: list[StatusCode] = []
+
+    def time_remaining(self) -> float | None:
+        return self._left_s
+
+    async def abort(self, code: StatusCode, *_: Any) -> None:
+        self.aborted.append(code)
+        raise aio.AbortError
+
+
+def answered(context: Timed, error: Exception | None = None) -> object:
+    """Have a call answered, or end with an error, by the method that the interceptor makes of it."""
+
+    async def method(message: bytes, _context: Any) -> bytes:
+        if error is not None:
+            raise error
+        return message
+
+    handler: Any = grpc.unary_unary_rpc_method_handler(method, request_deserializer=bytes)
+    guarded: Any = StatusInterceptor("shop").wrap("/shop/Other", handler).unary_unary
+    return asyncio.run(guarded(b"answer", context))
+
+
+@pytest.mark.parametrize("error", [None, TooLate("no answer in time"), Overloaded("too many wait", after_s=0.4)])
+def test_whose_deadline_has_passed_is_sent_nothing_any_more(error: Exception | None) -> None:
+    late = Timed(0.0)
+
+    with pytest.raises(asyncio.CancelledError):
+        answered(late, error)
+    assert late.aborted == []
+
+
+@pytest.mark.parametrize("left_s", [0.001, None])
+def test_the_control_who_has_time_left_is_answered(left_s: float | None) -> None:
+    in_time = Timed(left_s)
+
+    assert answered(in_time) == b"answer"
+    with pytest.raises(aio.AbortError):
+        answered(in_time, TooLate("no answer within what the server allows"))
+    assert in_time.aborted == [StatusCode.DEADLINE_EXCEEDED]
