@@ -13,7 +13,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from recsys.errors import (
     InvalidRequest,
@@ -75,16 +75,16 @@ class StatusInterceptor:
         limit = LIMITS.get(method)
 
         async def guarded(data: bytes, context: Any) -> Any:
-            with bound_contextvars(method=method):
-                return await _answer(lambda: handler.unary_unary(_parse(handler, data, limit), context), context)
+            bind_contextvars(method=method)  # until the end of the call's task
+            return await _answer(lambda: handler.unary_unary(_parse(handler, data, limit), context), context)
 
         async def guarded_stream(parts: AsyncIterator[bytes], context: Any) -> Any:
             async def requests() -> AsyncIterator[Any]:
                 async for data in parts:
                     yield _parse(handler, data, limit)
 
-            with bound_contextvars(method=method):
-                return await _answer(lambda: handler.stream_unary(requests(), context), context)
+            bind_contextvars(method=method)
+            return await _answer(lambda: handler.stream_unary(requests(), context), context)
 
         # No deserialisers here: gRPC itself would answer INTERNAL to bytes that it cannot parse.
         if handler.request_streaming:

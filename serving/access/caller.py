@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from recsys.schema import check_id
 
@@ -47,15 +45,8 @@ def current() -> Caller:
     return _current.get()
 
 
-@contextmanager
-def calling(caller: Caller) -> Iterator[None]:
-    """Let ``current`` return the caller within the block, and the log name it unless it is anybody."""
-    token = _current.set(caller)
-    try:
-        if caller is ANYBODY:
-            yield
-        else:
-            with bound_contextvars(caller=caller.name):
-                yield
-    finally:
-        _current.reset(token)
+def now_calls(caller: Caller) -> None:
+    """Let ``current`` return the caller for the rest of this task, and the log name it unless it is anybody."""
+    _current.set(caller)
+    if caller is not ANYBODY:
+        bind_contextvars(caller=caller.name)

@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from recsys.errors import PermissionDenied, Unauthenticated
-from serving.access.caller import ANYBODY, Caller, calling
+from serving.access.caller import ANYBODY, Caller, now_calls
 from serving.access.certificates import Certificates
 from serving.access.roles import OPEN, role_of
 from serving.access.tokens import Tokens
@@ -85,13 +85,13 @@ def _guarded(handler: Any, admit: Admit) -> Any:
     inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     async def one(request: Any, context: Any) -> Any:
-        with calling(await admit(context)):
-            return await inner(request, context)
+        now_calls(await admit(context))
+        return await inner(request, context)
 
     async def many(request: Any, context: Any) -> AsyncIterator[Any]:
-        with calling(await admit(context)):
-            async for answer in inner(request, context):
-                yield answer
+        now_calls(await admit(context))
+        async for answer in inner(request, context):
+            yield answer
 
     make = _MAKE[handler.request_streaming, handler.response_streaming]
     guard = many if handler.response_streaming else one

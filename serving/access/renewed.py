@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ class Renewed(Generic[T]):
     def __init__(self, what: str, paths: tuple[Path, ...], read: Callable[..., T]) -> None:
         self._what = what
         self._paths = paths
+        self._names = tuple(map(str, paths))  # asked about at each call, where a Path costs as much as the asking
         self._read = read
         self._lock = threading.Lock()
         try:
@@ -65,11 +67,11 @@ class Renewed(Generic[T]):
         return self._read(*(path.read_bytes() for path in self._paths))
 
     def _now(self) -> Stamp:
-        status = (path.stat() for path in self._paths)
-        return tuple((each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in status)
+        status = map(os.stat, self._names)
+        return tuple([(each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in status])
 
     def _named(self) -> str:
-        return ", ".join(map(str, self._paths))
+        return ", ".join(self._names)
 
 
 def _cause(error: OSError | ValueError) -> str:

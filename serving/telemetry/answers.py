@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prometheus_client import Histogram
-
 from recsys.schema import Ranking, Rung
+from serving.telemetry.histogram import Series
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.slow import SlowLog
 from serving.telemetry.tracing import Tracing
@@ -22,7 +21,7 @@ class Answers:
         self._metrics = metrics
         self._slow = slow
         self._tracing = tracing
-        self._stages: dict[str, Histogram] = {}
+        self._stages: dict[str, Series] = {}
         self._rungs = {rung: metrics.rank_seconds.labels(rung) for rung in Rung}
 
     def ranked(self, ranking: Ranking, *, request_id: str, candidates: int, seconds: float) -> None:
@@ -47,8 +46,9 @@ class Answers:
         if ranking.variant:
             metrics.variants.labels(ranking.variant).inc()
         if ranking.items:
-            metrics.top_score.observe(ranking.items[0].score)
-            metrics.click_probability.observe(ranking.items[0].click_probability)
+            first = ranking.items[0]
+            metrics.top_score.observe(first.score)
+            metrics.click_probability.observe(first.click_probability)
         if seconds >= self._slow.limit_s:
             metrics.slow.inc()
             named = replace(ranking, request_id=request_id)
@@ -62,6 +62,6 @@ class Answers:
         for reason in ranking.degraded:
             self._metrics.degraded.labels(reason).inc()
 
-    def _stage(self, stage: str) -> Histogram:
+    def _stage(self, stage: str) -> Series:
         self._stages[stage] = self._metrics.stage_seconds.labels(stage)
         return self._stages[stage]

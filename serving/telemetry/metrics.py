@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+
+from serving.telemetry.histogram import Histogram
 
 # From 0.5 ms, which a warm answer of few candidates takes, to 2 s, the client's own deadline.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -30,8 +32,8 @@ class Metrics:
         def counter(name: str, says: str, *labels: str) -> Counter:
             return Counter(f"recsys_{name}", says, labels, registry=registry)
 
-        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"recsys_{name}", says, labels, buckets=buckets, registry=registry)
+        def histogram(name: str, says: str, buckets: tuple[float, ...], label: str = "") -> Histogram:
+            return Histogram(f"recsys_{name}", says, buckets, label, registry=registry)
 
         self.calls = counter("calls", "Calls answered, by method and gRPC code.", "method", "code")
         self.call_seconds = histogram("call_seconds", "From a call's bytes to its answer.", SECONDS, "method")
