@@ -21,11 +21,12 @@ import grpc
 import numpy as np
 import polars as pl
 from figures import Figure, arguments, console, tell
+from latency_servers import RANK, serve
 from made_bundle import Scale, make_bundle
 from peer_models import history_string, item_string, packaged_tokenizer, save_cross_encoder, shortened
 from peers import QUICK_VARIANTS, THREADS, VARIANTS, Peer, add_peers, interpreters, peers, spearman
 from rich.progress import track
-from serve_latency import RANK, made_requests, serve
+from serve_latency import made_requests
 from server_process import process
 from tokenizers import Tokenizer
 from torch import nn

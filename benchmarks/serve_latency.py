@@ -3,8 +3,9 @@
 The server is the product's own, in a process of its own, with a bundle of full size: 50,000 items, histories of 48, 300
 trees of 63 leaves (or any bundle, by ``--bundle``), and all that production has switched on: TLS, tokens, the event
 log, receipts and drift of one in a hundred, metrics, the log. Requests are in columns. Beside it stand the same server
-with an open door, requests in the readable form, and the floor: a bare gRPC server that sends back as many bytes as a
-ranking has. All of them are asked in turn, some calls each, so that what the machine does at a moment concerns all.
+with an open door, requests in the readable form, both servers without models, and the floor: a bare gRPC server that
+sends back as many bytes as a ranking has. All of them are asked in turn, some calls each, so that what the machine does
+at a moment concerns all.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import grpc
 import numpy as np
 import polars as pl
 from figures import Figure, arguments, console, tell
-from grpc import aio
+from latency_servers import RANK, echo, serve, serve_without_models
 from made_bundle import Scale, make_bundle
 from production import OPEN, Production, in_production
 from server_process import process
@@ -31,13 +31,10 @@ from recsys.bundle import read_bundle
 from recsys.dataset import read_dataset
 from recsys.registry import resolve
 from recsys.schema import Candidate, RankRequest
-from serving.config import ServerConfig, default_threads
+from serving.config import default_threads
 from serving.convert import request_to_wire
-from serving.logging import configure_logging
 from serving.pb import ranking_pb2 as pb
-from serving.server import RankingServer
 
-RANK = "/recsys.v1.RankingService/Rank"
 SIZES = (100, 1_000)
 PARALLEL = (8, 16)
 REQUESTS = 256  # different ones, asked in turn
@@ -98,24 +95,30 @@ def main() -> None:
         requests = {size: made_requests(bundle, dataset, size, columns=True) for size in SIZES}
         readable = {size: made_requests(bundle, dataset, size) for size in SIZES}
         guarded = in_production(Path(folder) / "production")
+        bare = in_production(Path(folder) / "bare")
         with (
             process(serve, bundle, options.threads, guarded.settings) as closed,
             process(serve, bundle, options.threads, OPEN.settings) as opened,
+            process(serve_without_models, bundle, options.threads, bare.settings) as without,
+            process(serve_without_models, bundle, options.threads, OPEN.settings) as open_without,
         ):
             # The longest message of each size, and an answer to it, shortest first.
             answers = sorted(
                 (max(map(len, messages)), one_by_one(opened, messages, 1)[1][0]) for messages in requests.values()
             )
-            with console.status("measuring ..."), process(_echo, answers, settled=False) as echo:
-                figures = measure(Servers(closed, opened, echo), requests, readable, effort, guarded)
+            with console.status("measuring ..."), process(echo, answers, settled=False) as floor:
+                servers = Servers(closed, opened, without, open_without, floor)
+                figures = measure(servers, requests, readable, effort, guarded, bare)
     tell(f"serve_latency, {options.threads} threads", figures, options.json)
 
 
 class Servers(NamedTuple):
-    """Addresses: of ours with everything on, of ours with an open door, and of the one that only answers."""
+    """Addresses: of ours with everything on, and with an open door; of both without models; of the one that echoes."""
 
     closed: str
     opened: str
+    without: str
+    open_without: str
     echo: str
 
 
@@ -149,9 +152,12 @@ def measure(
     readable: dict[int, list[bytes]],
     effort: Effort,
     door: Production,
+    bare: Production,
 ) -> dict[str, Figure]:
-    """Ask each server one by one, in turn, and then in parallel."""
-    asked: dict[str, dict[int, Asked]] = {"": {}, "readable_": {}, "open_": {}, "echo": {}}
+    """Ask each server one by one, in turn, and then in parallel; ``bare`` is the door of the one without models."""
+    asked: dict[str, dict[int, Asked]] = {
+        "": {}, "readable_": {}, "open_": {}, "without_models": {}, "open_without_models": {}, "echo": {}
+    }  # fmt: skip
     for size in SIZES:
         asked[""][size] = Asked(
             address=servers.closed,
@@ -163,6 +169,12 @@ def measure(
             address=servers.closed, messages=readable[size], door=door, says="candidates and places as messages"
         )
         asked["open_"][size] = Asked(address=servers.opened, messages=requests[size], says="without TLS and tokens")
+        asked["without_models"][size] = Asked(
+            address=servers.without, messages=requests[size], door=bare, says="everything on but the models"
+        )
+        asked["open_without_models"][size] = Asked(
+            address=servers.open_without, messages=requests[size], says="neither models nor TLS and tokens"
+        )
         asked["echo"][size] = Asked(
             address=servers.echo, messages=requests[size], says=f"bare gRPC, messages of {size} candidates"
         )
@@ -179,17 +191,29 @@ def measure(
     for name in ("readable_", "open_"):
         figures |= {f"{name}rank_{size}_p50_ms": one.p(50) for size, one in asked[name].items()}
     figures |= {"echo_p50_ms": asked["echo"][100].p(50), "echo_1000_p50_ms": asked["echo"][1_000].p(50)}
-    outside = figures["rank_100_outside_p50_ms"].value + figures["rank_100_queue_p50_ms"].value
+    figures |= overheads(asked, figures)
+    return figures | together(servers, requests[100], effort.seconds, door)
+
+
+def overheads(asked: dict[str, dict[int, Asked]], seen: dict[str, Figure]) -> dict[str, Figure]:
+    """Return what a ranking of 100 costs beside the models, in milliseconds, and to the echo."""
+    figures: dict[str, Figure] = {}
+    echo_ms = asked["echo"][100].p(50).value
+    for name in ("without_models", "open_without_models"):
+        one = asked[name][100]
+        figures[f"{name}_p50_ms"] = one.p(50)
+        figures[f"{name}_ratio"] = Figure(value=one.p(50).value / echo_ms, unit="x", says=f"{one.says}, to bare gRPC")
+    outside = seen["rank_100_outside_p50_ms"].value + seen["rank_100_queue_p50_ms"].value
     figures["overhead_ratio"] = Figure(
-        value=outside / figures["echo_p50_ms"].value, unit="x", says="all but the models, to bare gRPC without TLS"
+        value=outside / echo_ms, unit="x", says="all but the models, to bare gRPC without TLS"
     )
     opened = stages(asked["open_"][100].milliseconds, asked["open_"][100].replies)
     figures["open_overhead_ratio"] = Figure(
-        value=(opened["outside"] + opened["queue"]) / figures["echo_p50_ms"].value,
+        value=(opened["outside"] + opened["queue"]) / echo_ms,
         unit="x",
         says="the same without TLS and tokens, as bare gRPC is",
     )
-    return figures | together(servers, requests[100], effort.seconds, door)
+    return figures
 
 
 def together(servers: Servers, messages: list[bytes], seconds: float, door: Production) -> dict[str, Figure]:
@@ -258,37 +282,6 @@ def stages(milliseconds: list[float], replies: list[bytes]) -> dict[str, float]:
     medians = {name: 1e3 * float(np.median([one[name] for one in told])) for name in sorted(told[0])}
     outside = [took - 1e3 * sum(one.values()) for took, one in zip(milliseconds, told, strict=True)]
     return {**medians, "outside": float(np.median(outside))}
-
-
-async def serve(pipe: Any, bundle: Path, threads: int, settings: Mapping[str, Any] | None = None) -> None:
-    """Serve as ``recsys serve`` does, its log included."""
-    configure_logging("info")
-    server = RankingServer(ServerConfig(registry=bundle, port=0, threads=threads, **(settings or {})))
-    await server.start()
-    await server.load()
-    pipe.send(server.address)
-    await asyncio.get_running_loop().run_in_executor(None, pipe.poll, None)
-    await server.stop()
-
-
-async def _echo(pipe: Any, by_length: list[tuple[int, bytes]]) -> None:
-    """Answer every call with the bytes of a ranking of like size, and do nothing else.
-
-    ``by_length`` holds the longest message of each size and the answer to it, shortest first.
-    """
-
-    async def rank(message: bytes, _: Any) -> bytes:
-        return next(reply for longest, reply in by_length if len(message) <= longest)
-
-    server = aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(rank)
-    service, method = RANK.strip("/").split("/")
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    pipe.send(f"127.0.0.1:{port}")
-    await asyncio.get_running_loop().run_in_executor(None, pipe.poll, None)
-    await server.stop(None)
 
 
 if __name__ == "__main__":

@@ -131,13 +131,9 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         candidates = len(request.candidates) + len(request.candidate_ids)
         quota = nullcontext() if self.quotas is None else self.quotas.taken(caller.name, candidates)
         with quota, self._admission.admitted(candidates, left_s, caller.priority) as place:
-            try:
-                async with asyncio.timeout(left_s):
-                    return await self._ranked(request, place)
-            except TimeoutError:
-                raise TooLate(f"no answer within {left_s:g} s; allow more time, or ask for less") from None
+            return await self._ranked(request, place, left_s)
 
-    async def _ranked(self, request: pb.RankRequest, place: Place) -> pb.RankResponse:
+    async def _ranked(self, request: pb.RankRequest, place: Place, left_s: float) -> pb.RankResponse:
         began = time.perf_counter()
         self._loaded()
         per_item = reasons_wanted(request)
@@ -155,9 +151,11 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
                 answer=asyncio.get_running_loop().create_future(),
                 explain=per_item > 0,
             )
-            ranking, reasons = await self._answered(self._batches.submit(job))
+            answer = self._batches.submit(job)
+            # Where the event loop has ranked it, it is there already.
+            ranking, reasons = answer.result() if answer.done() else await self._in_time(answer, left_s)
         ranking = replace(ranking, variant=variant) if variant else ranking
-        answer = ranking_to_wire(
+        message = ranking_to_wire(
             ranking, reasons, per_item=per_item, candidate_ids=asked.item_ids if request.candidate_ids else ()
         )
         note = partial(self._note, lease, asked, ranking, named=named, seconds=time.perf_counter() - began)
@@ -165,7 +163,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
             note()  # while the call's span is open
         else:
             asyncio.get_running_loop().call_soon(note)  # the answer leaves first
-        return answer
+        return message
 
     def _note(self, lease: Lease, asked: RankRequest, ranking: Ranking, *, named: str, seconds: float) -> None:
         try:
@@ -221,6 +219,13 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         bind_contextvars(bundle_id=model.bundle_id, n=len(ids))
         deleted = await self._answered(self.item_changes.submit(partial(live.delete, ids)))
         return pb.DeleteItemsResponse(deleted=deleted)
+
+    async def _in_time(self, answer: asyncio.Future[T], left_s: float) -> T:
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._answered(answer)
+        except TimeoutError:
+            raise TooLate(f"no answer within {left_s:g} s; allow more time, or ask for less") from None
 
     async def _answered(self, answer: asyncio.Future[T]) -> T:
         """Wait for what a thread computes."""

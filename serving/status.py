@@ -118,6 +118,7 @@ async def _answer(call: Callable[[], Awaitable[Any]], context: Any) -> Any:
 async def end_with(error: Exception, context: Any) -> None:
     """End a call with an error's code. Raises what gRPC raises, or CancelledError where nobody hears it any more."""
     code, text = status_of(error)
+    context.set_code(code)  # for who counts, where nothing is sent
     _check_heard(context)
     await context.abort(code, text, _trailers(error))
 

@@ -64,12 +64,11 @@ class _Method:
             return await call()
         except asyncio.CancelledError:
             left = context.time_remaining()
-            code = "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
+            code = _told(context) or ("DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED")
             raise
         except BaseException:
-            # Aborted, so gRPC knows the code; or an error that nobody has translated, which gRPC calls UNKNOWN.
-            told = context.code()
-            code = told.name if isinstance(told, StatusCode) and told is not StatusCode.OK else "UNKNOWN"
+            # An error that nobody has translated is what gRPC calls UNKNOWN.
+            code = _told(context) or "UNKNOWN"
             raise
         finally:
             self.in_flight -= 1
@@ -111,6 +110,12 @@ class CallsInterceptor:
             return nullcontext(_nobody)
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         return self._calls.tracing.call(path.removeprefix("/"), metadata)
+
+
+def _told(context: Any) -> str:
+    """Return with which code a call was ended, sent or not; empty where gRPC was told none."""
+    code = context.code()
+    return code.name if isinstance(code, StatusCode) and code is not StatusCode.OK else ""
 
 
 def _nobody(_code: str) -> None:

@@ -54,6 +54,9 @@ class Call:
         self._code, self.text = code, text
         raise aio.AbortError
 
+    def set_code(self, code: StatusCode) -> None:
+        self._code = code
+
     def code(self) -> StatusCode | None:
         return self._code
 

@@ -1,4 +1,4 @@
-"""Callers who go leave nothing in a server's memory; 90 bytes of each would be 6 MiB an hour of twenty a second."""
+"""Callers who go leave nothing in a server's memory; without care 90 bytes of each would stay."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ async def bytes_left_by_each(port: int) -> float:
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             return int(await channel.unary_unary("/shop/Used")(b""))
 
-    warm = await used()
-    return (await used() - warm) / CALLS
+    warm, first, second = await used(), await used(), await used()
+    return min(first - warm, second - first) / CALLS  # a table that doubled is none of them
 
 
 def left(*how: str) -> float:

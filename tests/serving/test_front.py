@@ -6,18 +6,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc import StatusCode, aio
+from prometheus_client import CollectorRegistry
 
 from serving.client import RankingClient, ServiceError
 from serving.config import ServerConfig
-from serving.front import read_whole
+from serving.front import FrontInterceptor, read_whole
 from serving.pb import ranking_pb2 as pb
 from serving.pb import ranking_pb2_grpc as pb_grpc
+from serving.telemetry.calls import Calls, CallsInterceptor
+from serving.telemetry.metrics import Metrics
 
 
 @pytest.fixture
@@ -165,7 +169,7 @@ def test_a_client_that_may_not_try_again_is_told_so(narrow: Any) -> None:
         assert all(each.result() for each in busy)
 
 
-async def read_amid_a_cancellation(read: Callable[[Any], Awaitable[Any]]) -> list[str]:
+async def read_amid_a_cancellation(read: Callable[[Any], Awaitable[Any]], *, sends: bool = True) -> list[str]:
     """Cancel a call's task while its message is on the way, as gRPC does; returns what happens, in order."""
     happened: list[str] = []
     asked, sent, ended = (asyncio.Event() for _ in range(3))
@@ -180,8 +184,11 @@ async def read_amid_a_cancellation(read: Callable[[Any], Awaitable[Any]]) -> lis
         cancelling = asyncio.create_task(cancel(task))
         try:
             await read(context)
+        except asyncio.CancelledError:
+            happened.append("cancelled")
+            raise
         finally:
-            happened.append("ended")
+            happened.extend([] if task.cancel.__self__ is task else ["not itself any more"])
             ended.set()
             await cancelling
         return b""
@@ -189,27 +196,120 @@ async def read_amid_a_cancellation(read: Callable[[Any], Awaitable[Any]]) -> lis
     async def message() -> AsyncIterator[bytes]:
         await asked.wait()
         await asyncio.sleep(0.1)
-        happened.append("sent")
-        sent.set()
-        yield b"message"
-
-    server = aio.server()
-    method = grpc.stream_unary_rpc_method_handler(handler)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop", {"Rank": method}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(10):
-        call: Any = channel.stream_unary("/shop/Rank")(message())
-        await sent.wait()
+        if sends:
+            happened.append("sent")
+            sent.set()
+            yield b"message"
         await ended.wait()
+
+    async with serving_one(grpc.stream_unary_rpc_method_handler(handler)) as channel:
+        call: Any = channel.stream_unary("/shop/Rank")(message())
+        await ended.wait()
+        if sends:
+            await sent.wait()
         call.cancel()
-    await server.stop(None)
     return happened
 
 
-def test_a_call_is_not_cancelled_amid_the_read_of_its_message_but_after_it() -> None:
-    assert asyncio.run(read_amid_a_cancellation(read_whole)) == ["asked to end", "sent", "ended"]
+@asynccontextmanager
+async def serving_one(handler: Any) -> AsyncIterator[aio.Channel]:
+    """Serve one method for ten seconds at most."""
+    server = aio.server(options=[("grpc.max_receive_message_length", 1_000)])
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop", {"Rank": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(10):
+        yield channel
+    await server.stop(None)
+
+
+def test_a_call_is_cancelled_after_the_read_of_its_message_and_not_amid_it() -> None:
+    assert asyncio.run(read_amid_a_cancellation(read_whole)) == ["asked to end", "sent", "cancelled"]
 
 
 def test_the_control_grpc_alone_breaks_the_read_off() -> None:
-    assert asyncio.run(read_amid_a_cancellation(lambda context: context.read())) == ["asked to end", "ended", "sent"]
+    alone = read_amid_a_cancellation(lambda context: context.read())
+
+    assert asyncio.run(alone) == ["asked to end", "cancelled", "sent"]
+
+
+def test_a_read_that_does_not_end_by_itself_is_broken_off_after_a_second() -> None:
+    assert asyncio.run(read_amid_a_cancellation(read_whole, sends=False)) == ["asked to end", "cancelled"]
+
+
+async def codes_without_a_message(call_it: Callable[[Any], Awaitable[StatusCode]]) -> tuple[StatusCode, list[str], int]:
+    """Make a call that brings no message; returns its code, how the server counts it, and how often it was answered."""
+    answered: list[bytes] = []
+    counted = asyncio.Event()
+    metrics = Metrics(registry := CollectorRegistry())
+
+    async def answer(message: bytes, _context: Any) -> bytes:
+        answered.append(message)
+        return b""
+
+    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
+    handler = FrontInterceptor("shop", {}).wrap("/shop/Rank", handler)
+    watched = CallsInterceptor(Calls(metrics, None), "shop").wrap("/shop/Rank", handler)
+
+    async def observed(request: Any, context: Any) -> Any:
+        try:
+            return await watched.stream_unary(request, context)
+        finally:
+            asyncio.get_running_loop().call_soon(counted.set)
+
+    async with serving_one(grpc.stream_unary_rpc_method_handler(observed)) as channel:
+        code = await call_it(channel)
+        await counted.wait()
+    names = [each.name for each in StatusCode]
+    told = [name for name in names if registry.get_sample_value("recsys_calls_total", {"method": "Rank", "code": name})]
+    return code, told, len(answered)
+
+
+async def ended(call: Any) -> StatusCode:
+    with pytest.raises((aio.AioRpcError, asyncio.CancelledError)):
+        await call
+    code: StatusCode = await call.code()
+    return code
+
+
+async def goes(channel: Any) -> StatusCode:
+    """Cancel before anything is sent."""
+    call = channel.stream_unary("/shop/Rank")(never())
+    asyncio.get_running_loop().call_later(0.2, call.cancel)
+    return await ended(call)
+
+
+async def never() -> AsyncIterator[bytes]:
+    await asyncio.sleep(5)
+    yield b""
+
+
+async def runs_out_of_time(channel: Any) -> StatusCode:
+    return await ended(channel.stream_unary("/shop/Rank")(never(), timeout=0.2))
+
+
+async def sends_too_much(channel: Any) -> StatusCode:
+    return await ended(channel.unary_unary("/shop/Rank")(b"x" * 2_000))
+
+
+async def sends_nothing(channel: Any) -> StatusCode:
+    async def nothing() -> AsyncIterator[bytes]:
+        for message in ():
+            yield message
+
+    return await ended(channel.stream_unary("/shop/Rank")(nothing()))
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "counted"),
+    [
+        (goes, StatusCode.CANCELLED, "CANCELLED"),
+        (runs_out_of_time, StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        (sends_too_much, StatusCode.RESOURCE_EXHAUSTED, "CANCELLED"),
+        (sends_nothing, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_call_whose_message_does_not_come_is_not_answered(
+    call: Callable[[Any], Awaitable[StatusCode]], code: StatusCode, counted: str
+) -> None:
+    assert asyncio.run(codes_without_a_message(call)) == (code, [counted], 0)

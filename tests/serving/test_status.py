@@ -8,9 +8,13 @@ from typing import Any
 import grpc
 import pytest
 from grpc import StatusCode, aio
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from recsys.errors import BundleError, InvalidRequest, NoEventLog, NotReady, NotRecorded, Overloaded, TooLate
 from serving.status import PUSHBACK, StatusInterceptor, end_with, status_of
+from serving.telemetry.calls import Calls
+from serving.telemetry.metrics import Metrics
 
 
 class TooLong(InvalidRequest):
@@ -42,6 +46,9 @@ def test_who_is_refused_at_one_moment_is_not_asked_back_at_another_and_never_too
         def time_remaining(self) -> float:
             return 1.0
 
+        def set_code(self, _code: StatusCode) -> None:
+            """Nobody counts here."""
+
         async def abort(self, *answer: Any) -> None:
             told.append(int(dict(answer[2])[PUSHBACK]))
 
@@ -60,17 +67,24 @@ class Timed:
     def __init__(self, left_s: float | None) -> None:
         self._left_s = left_s
         self.aborted: list[StatusCode] = []
+        self._code: StatusCode | None = None
 
     def time_remaining(self) -> float | None:
         return self._left_s
+
+    def set_code(self, code: StatusCode) -> None:
+        self._code = code
+
+    def code(self) -> StatusCode | None:
+        return self._code
 
     async def abort(self, code: StatusCode, *_: Any) -> None:
         self.aborted.append(code)
         raise aio.AbortError
 
 
-def answered(context: Timed, error: Exception | None = None) -> object:
-    """Have a call answered, or end with an error, by the method that the interceptor makes of it."""
+def guarded(error: Exception | None) -> Any:
+    """Return the method that the interceptor makes of one that sends its message back, or raises an error."""
 
     async def method(message: bytes, _context: Any) -> bytes:
         if error is not None:
@@ -78,8 +92,11 @@ def answered(context: Timed, error: Exception | None = None) -> object:
         return message
 
     handler: Any = grpc.unary_unary_rpc_method_handler(method, request_deserializer=bytes)
-    guarded: Any = StatusInterceptor("shop").wrap("/shop/Other", handler).unary_unary
-    return asyncio.run(guarded(b"answer", context))
+    return StatusInterceptor("shop").wrap("/shop/Other", handler).unary_unary
+
+
+def answered(context: Timed, error: Exception | None = None) -> object:
+    return asyncio.run(guarded(error)(b"answer", context))
 
 
 @pytest.mark.parametrize("error", [None, TooLate("no answer in time"), Overloaded("too many wait", after_s=0.4)])
@@ -99,3 +116,32 @@ def test_the_control_who_has_time_left_is_answered(left_s: float | None) -> None
     with pytest.raises(aio.AbortError):
         answered(in_time, TooLate("no answer within what the server allows"))
     assert in_time.aborted == [StatusCode.DEADLINE_EXCEEDED]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (None, [("info", "DEADLINE_EXCEEDED")]),
+        (InvalidRequest("send less"), [("warning", "INVALID_ARGUMENT")]),
+        (KeyError("user-7"), [("error", "INTERNAL")]),
+    ],
+)
+def test_what_ends_after_its_deadline_is_logged_and_counted_by_the_same_code(
+    error: Exception | None, line: list[tuple[str, str]]
+) -> None:
+    late, metrics = Timed(0.0), Metrics(registry := CollectorRegistry())
+    watched = Calls(metrics, None).of("Other")
+
+    async def call() -> None:
+        await watched.watched(lambda: guarded(error)(b"answer", late), late, lambda _code: None)
+
+    async def ended() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await call()
+        await asyncio.sleep(0)  # it is counted in the loop's next round
+
+    with capture_logs() as lines:
+        asyncio.run(ended())
+
+    assert [(each["log_level"], each["code"]) for each in lines] == line
+    assert registry.get_sample_value("recsys_calls_total", {"method": "Other", "code": line[0][1]}) == 1

@@ -14,13 +14,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from serving.telemetry.histogram import Histogram
 
 BUCKETS = {"seconds": (0.0, 0.5, 1.0, 2.5), "score": (-8.0, 0.0, 8.0)}
-VALUES = st.floats(-10, 10) | st.sampled_from([-8.0, 0.0, 0.5, 1.0, 2.5, 8.0, math.inf])
+# Eighths, which add up to the same in any order; bounds are among them.
+VALUES = st.integers(-80, 80).map(lambda eighths: eighths / 8) | st.just(math.inf)
 
 
 def page(registry: CollectorRegistry) -> list[str]:
-    """Return a registry's lines; the sum rounded, for it is added up in another order."""
-    lines = generate_latest(registry).decode().splitlines()
-    return [f"{line.split()[0]} {float(line.split()[1]):.9g}" if "_sum" in line else line for line in lines]
+    return generate_latest(registry).decode().splitlines()
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), VALUES), max_size=40), st.sampled_from(sorted(BUCKETS)))
@@ -65,10 +64,10 @@ def test_nothing_is_lost_or_counted_twice_where_many_threads_observe_and_one_rea
     assert registry.get_sample_value("seconds_sum") == 20_000
 
 
-def test_no_more_than_a_thousand_observations_wait_where_nobody_reads() -> None:
+def test_a_few_hundred_observations_wait_at_most_where_nobody_reads() -> None:
     series = Histogram("seconds", "Says.", (0.5,), "kind", registry=CollectorRegistry()).labels("a")
     for _ in range(5_000):
         series.observe(0.1)
 
-    assert len(series._waiting) < 1_024
+    assert len(series._waiting) < 256
     assert series.now()[0] == [5_000, 5_000]
