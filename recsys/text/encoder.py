@@ -75,16 +75,13 @@ class ItemEncoder:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         if self._gpu is None:
             return _computed(self._session, ids, fields)
-        half = len(ids) // 2
-
-        def halved() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            parts = [_computed(self._session, ids[part], fields[part]) for part in (slice(half), slice(half, None))]
-            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
+        half = -(-len(ids) // 2)
+        # A batch that was made for the GPU would take gigabytes on the CPU.
+        small = max(1, TOKEN_BUDGET // ids.shape[1])
         return self._gpu.answer(
             lambda: _computed(self._session, ids, fields),
-            halved=halved if half else None,
-            cpu=lambda: _computed(self._on_cpu(), ids, fields),
+            halved=None if half == len(ids) else lambda: _in_parts(self._session, half, ids, fields),
+            cpu=lambda: _in_parts(self._on_cpu(), small, ids, fields),
         )
 
 
@@ -95,6 +92,14 @@ def _ahead(parts: Iterator[Part]) -> Iterator[Part]:
         while (part := upcoming.result()) is not None:
             upcoming = aside.submit(next, parts, None)
             yield part
+
+
+def _in_parts(
+    session: Any, size: int, ids: npt.NDArray[np.int64], fields: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    starts = range(0, len(ids), size)
+    parts = [_computed(session, ids[start : start + size], fields[start : start + size]) for start in starts]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _computed(

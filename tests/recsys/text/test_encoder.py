@@ -52,8 +52,8 @@ class Failing:
     ("errors", "sizes", "state"),
     [
         ([], [3], GpuState.USED),
-        ([NO_MEMORY], [3, 1, 2], GpuState.USED),
-        ([NO_MEMORY, NO_MEMORY], [3, 1], GpuState.RESTING),
+        ([NO_MEMORY], [3, 2, 1], GpuState.USED),
+        ([NO_MEMORY, NO_MEMORY], [3, 2], GpuState.RESTING),
         ([LOST], [3], GpuState.LOST),
     ],
 )
@@ -93,6 +93,24 @@ def test_batches_made_ahead_of_a_gpu_give_each_text_its_own_vector(
 
     assert vectors[:, 0].tolist() == logits.tolist() == np.add.reduceat(ids, offsets[:-1]).astype(float).tolist()
     assert (len(told) > 20, sum(told)) == (True, 200)
+
+
+def test_a_batch_made_for_a_gpu_that_is_lost_goes_to_the_cpu_in_small_ones(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.text.encoder.TOKEN_BUDGET_ON_GPU", 1_000)
+    monkeypatch.setattr("recsys.text.encoder.TOKEN_BUDGET", 30)
+    encoder, gpu = ItemEncoder(graph, threads=1, cuda=False), Gpu()
+    gpu.use()
+    on_cpu = Failing(encoder._session)
+    encoder._session, encoder._gpu = Failing(encoder._session, LOST), gpu
+    encoder._on_cpu = lambda: on_cpu
+    tokens = Tokens(ids=np.ones(200, np.int32), fields=np.zeros(200, np.int8), offsets=np.arange(0, 201, 4))
+
+    vectors, _ = encoder.encode(tokens)
+
+    assert vectors[:, 0].tolist() == [4.0] * 50
+    assert on_cpu.sizes == [7] * 7 + [1]  # of 4 tokens each
 
 
 def test_an_error_among_batches_made_ahead_reaches_the_caller(graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
