@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.receipt import Receipt
 from recsys.schema import RankedItems, Ranking, RankRequest, Rung, RungReason
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,11 @@ class Scored:
     rung_reason: RungReason | None = None
     reads: npt.NDArray[np.bool_] | None = None
 
-    def ranking(self) -> Ranking:
-        """Put the candidates into their order, best first; equal scores stand in the order of their ids."""
+    def ranking(self, before: Mapping[str, float] = _NOTHING) -> Ranking:
+        """Put the candidates into their order, best first; equal scores stand in the order of their ids.
+
+        ``before`` are seconds of stages before those of the ranking itself, such as waiting.
+        """
         ids, rows = self.request.item_ids, self.rows
         unread = np.isnan(self.table[:, 0])
         order = best_first(ids, self.scores)[: self.request.top_k or len(ids)]
@@ -58,7 +64,7 @@ class Scored:
             if without
             else (),
             unknown_user=self.unknown_user,
-            stage_seconds=self.seconds,
+            stage_seconds={**before, **self.seconds},
             degraded=self.degraded,
             state_versions=self.state_versions,
             rung=self.rung,

@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Self
 
 from recsys.errors import Overloaded, TooLate
 from serving.concurrency_limit import ConcurrencyLimit
@@ -53,7 +52,12 @@ _LEAST_IN_FLIGHT = 20
 
 
 class Place:
-    """A request that was let in; ``begin`` is called by the thread that computes it, and by nobody else."""
+    """A request that was let in, for as long as its ``with`` block runs.
+
+    ``begin`` is called by the thread that computes it, and by nobody else.
+    """
+
+    __slots__ = ("_admission", "_ends", "entered", "priority", "work")
 
     def __init__(self, admission: Admission, work: int, left_s: float, priority: str) -> None:
         self._admission = admission
@@ -77,6 +81,14 @@ class Place:
         self._admission.leave_queue(self)
         if now >= self._ends:
             raise TooLate("the request waited for longer than its deadline; allow more time, or ask for less")
+
+    def __enter__(self) -> Self:
+        """Keep it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give it up."""
+        self._admission.give_up(self)
 
 
 class Admission:
@@ -160,9 +172,8 @@ class Admission:
             if asking:
                 self._note_refused(asking[0], now, calls)
 
-    @contextmanager
-    def admitted(self, candidates: int, left_s: float, priority: str) -> Iterator[Place]:
-        """Take a place in the queue for as long as the block runs.
+    def admitted(self, candidates: int, left_s: float, priority: str) -> Place:
+        """Take a place in the queue, to be given up: use it in a ``with`` block.
 
         Raises:
             Overloaded: the queue is full for this priority, or the answer would come too late; says when to try again.
@@ -176,12 +187,13 @@ class Admission:
             self._waiting.add(place)
             self._waiting_work += place.work
             self._yielding.let_in(priority)
-        try:
-            yield place
-        finally:
-            with self._lock:
-                self._leave(place)
-                self._in_flight[priority] -= 1
+        return place
+
+    def give_up(self, place: Place) -> None:
+        """Note that nobody waits for a place's answer any more, or that it was given."""
+        with self._lock:
+            self._leave(place)
+            self._in_flight[place.priority] -= 1
 
     def leave_queue(self, place: Place) -> None:
         """Note that a place is computed from now on."""

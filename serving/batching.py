@@ -195,16 +195,16 @@ class Batches:
         kept: list[Callable[[], None]] = []
         seconds: Mapping[str, float] = {}
         for job, ranked in zip(jobs, model.rank_many([job.request for job in jobs], *step), strict=True):
-            ranking = ranked.ranking()
+            ranking = ranked.ranking({"queue": began - job.submitted})
             kept.append(partial(job.keep, job.request, ranked, ranking))
             seconds = ranking.stage_seconds
-            stages = {"queue": began - job.submitted, **seconds}
             reasons: Mapping[str, tuple[Reason, ...]] = {}
             if job.explain and step.rung is Rung.FULL:
                 at = time.perf_counter()
                 reasons = model.explain(job.request)
-                stages["explain"] = time.perf_counter() - at
-            answers.append((job, (replace(ranking, stage_seconds=stages), reasons)))
+                explained = {**seconds, "explain": time.perf_counter() - at}
+                ranking = replace(ranking, stage_seconds=explained)
+            answers.append((job, (ranking, reasons)))
         notes += kept  # none of a pass that failed midway
         if self._ladder is not None:
             notes.append(partial(self._ladder.took, step.rung, Load.of_all(job.load for job in jobs), seconds))

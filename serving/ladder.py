@@ -75,8 +75,7 @@ class Ladder:
     def asked(self, load: Load) -> None:
         """Count what is asked for."""
         with self._lock:
-            before = self._asked_now()
-            self._asked = Load(*(had + new / _SPAN_S for had, new in zip(before, load, strict=True)))
+            self._asked = self._asked_now().plus(load.times(1 / _SPAN_S))
             self._asked_at = self._now()
 
     def took(self, rung: Rung, load: Load, stages: Mapping[str, float]) -> None:

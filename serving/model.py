@@ -27,8 +27,8 @@ class Ranked(Protocol):
         """What the ranker saw [N, C]."""
         ...
 
-    def ranking(self) -> Ranking:
-        """Put the candidates into their order."""
+    def ranking(self, before: Mapping[str, float] = ...) -> Ranking:
+        """Put the candidates into their order; ``before`` are seconds of stages before the ranking's own."""
         ...
 
     def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Self
 
@@ -39,6 +40,11 @@ class Load(NamedTuple):
     def of_all(cls, loads: Iterable[Load]) -> Self:
         """Add loads up."""
         return cls(*map(sum, zip(cls(), *loads, strict=True)))
+
+    def plus(self, other: Load) -> Load:
+        """Return both together."""
+        rows, best_rows, texts, best_texts = self
+        return Load(rows + other[0], best_rows + other[1], texts + other[2], best_texts + other[3])
 
     def times(self, factor: float) -> Load:
         """Return so many times as much."""
@@ -88,14 +94,14 @@ class RungCosts:
 
     def seconds_on(self, rung: Rung, load: Load) -> float:
         """Return how long a pass over a load is expected to take on one rung."""
-        now = self._now()
-        return sum([load[counted] * self._each(stage, now) for stage, counted in _DONE[rung].items() if load[counted]])
-
-    def _each(self, stage: str, now: float) -> float:
-        learned = self._learned.get(stage) or self._learned.get(_AT_MOST.get(stage, ""))
-        return learned[0] * _faded(now - learned[1]) if learned else 0.0
+        now, learned, seconds = self._now(), self._learned, 0.0
+        for stage, counted in _DONE[rung].items():  # for every ranking, so without a function for each stage
+            known = learned.get(stage) or learned.get(_AT_MOST.get(stage, ""))
+            if known and load[counted]:
+                seconds += load[counted] * known[0] * _faded(now - known[1])
+        return seconds
 
 
 def _faded(age_s: float) -> float:
     """Return what a figure of some age still counts, 1 to 0."""
-    return float(0.5 ** (age_s / _HALF_LIFE_S))
+    return math.exp2(-age_s / _HALF_LIFE_S)

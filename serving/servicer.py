@@ -45,6 +45,7 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 _SHUTTING_DOWN = "the server is shutting down; ask another one"
+_NO_QUOTA = nullcontext()
 
 
 class RankingServicer(pb_grpc.RankingServiceServicer):
@@ -129,7 +130,7 @@ class RankingServicer(pb_grpc.RankingServiceServicer):
         """Order the candidates, in the time that is left, or refuse at once."""
         left_s, caller = self._admission.time_left(context.time_remaining()), current()
         candidates = len(request.candidates) + len(request.candidate_ids)
-        quota = nullcontext() if self.quotas is None else self.quotas.taken(caller.name, candidates)
+        quota = _NO_QUOTA if self.quotas is None else self.quotas.taken(caller.name, candidates)
         with quota, self._admission.admitted(candidates, left_s, caller.priority) as place:
             return await self._ranked(request, place, left_s)
 

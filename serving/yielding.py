@@ -64,12 +64,16 @@ class Yielding:
 
     def left_s(self, priority: str, now: float) -> float:
         """Return for how many seconds more a priority yields; 0 or less where it does not."""
-        return max((self._until[each] - now for each in _HIGHER[priority]), default=0.0)
+        higher = _HIGHER[priority]
+        return max([self._until[each] for each in higher]) - now if higher else 0.0
 
     def has_turn(self, priority: str, now: float) -> bool:
         """Let in the next one of a priority, or only some, while the door is opening to it."""
-        opened = ((now - self._until[each]) / (_OPENS * self._length_s[each]) for each in _HIGHER[priority])
-        if (share := min(opened, default=1.0)) >= 1:
+        higher = _HIGHER[priority]
+        if not higher:
+            return True
+        share = min([(now - self._until[each]) / (_OPENS * self._length_s[each]) for each in higher])
+        if share >= 1:
             return True
         self._turns[priority] += share
         if self._turns[priority] < 1:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,8 +79,9 @@ class RankedByLength:
         self.table = np.array([[np.nan, length] for length in lengths], np.float32).reshape(len(lengths), 2)
         self.scores = np.array(lengths, np.float64)
 
-    def ranking(self) -> Ranking:
-        return self._ranking
+    def ranking(self, before: Mapping[str, float] | None = None) -> Ranking:
+        stages = {**(before or {}), **self._ranking.stage_seconds}
+        return replace(self._ranking, stage_seconds=stages)
 
     def receipt(self, ranking: Ranking, *, now_us: int) -> Receipt:
         return Receipt(
