@@ -42,10 +42,14 @@ class Running:
     telemetry: Any
     loop: Any
 
+    def settle(self) -> None:
+        """Wait until the answers up to now are logged and counted: they leave first."""
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(10)
+
     @contextmanager
     def lines(self, **settings: Any) -> Iterator[list[Any]]:
-        """Capture what is logged from here on: the line of an earlier answer, written after it, is awaited first."""
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(10)
+        """Capture what is logged from here on, and nothing of earlier answers."""
+        self.settle()
         with capture_logs(**settings) as lines:
             yield lines
 

@@ -70,5 +70,11 @@ def watched(serve: Any, length_model: Any, config: ServerConfig) -> Iterator[Any
 
 @pytest.fixture
 def figure(watched: Any, reader: Callable[[str], Scrape]) -> Scrape:
-    """Return the function that scrapes one figure of that server."""
-    return reader(watched.metrics)
+    """Return the function that scrapes one figure of that server, once all that was answered is counted."""
+    scrape = reader(watched.metrics)
+
+    def value(name: str, **labels: str) -> float:
+        watched.settle()
+        return scrape(name, **labels)
+
+    return value
