@@ -29,10 +29,8 @@ from recsys.receipt import Receipt
 from recsys.rungs import RungScorer
 from recsys.schema import NO_STATE, Ranking, RankRequest, Reason, Rung, RungReason
 from recsys.scored import Scored, Stopwatch
-from recsys.text.encoder import ItemEncoder
-from recsys.text.head import ClickHead
 from recsys.text.model import TextModel
-from recsys.text.tokens import ItemTokenizer, TextSettings
+from recsys.text.tokens import TextSettings
 from recsys.text.vector_store import encoder_scope
 from recsys.text.vectors import Vectors
 
@@ -64,11 +62,8 @@ class RankingPipeline:
         check_fingerprint(manifest.feature_fingerprint, self.state.feature_set.fingerprint, "features")
         self._crew = Crew(crew)
         settings = TextSettings.model_validate(manifest.text.tokenizer)
-        self.text = TextModel(
-            tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
-            encoder=ItemEncoder(files["item_encoder.onnx"], threads=threads, cuda=cuda),
-            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda, grid=manifest.text.grid),
-            crew=self._crew,
+        self.text = TextModel.open(
+            files, settings, grid=manifest.text.grid, crew=self._crew, threads=threads, cuda=cuda
         )
         self.ranker = Ranker.from_text(files["ranker.txt"])
         self.strongest_features = self.ranker.strongest
@@ -93,7 +88,7 @@ class RankingPipeline:
             self.catalog,
             Vectors.from_bytes(files["vectors.safetensors"]),
             self.text,
-            prepare=lambda: self.state.items_changed(),  # noqa: PLW0108 - of the state that is in place then
+            prepare=lambda rows: self.state.items_changed(rows),  # noqa: PLW0108 - of the state that is in place then
             scope=scope,
         )
         self.text_lookups = self.items.reader.lookups
@@ -129,7 +124,7 @@ class RankingPipeline:
     @property
     def item_schema(self) -> pl.Schema:
         """The columns of the item table, with their dtypes."""
-        return self.catalog.items.schema
+        return self.catalog.schema
 
     @property
     def state_versions(self) -> Mapping[str, int]:
@@ -187,6 +182,10 @@ class RankingPipeline:
         Raises:
             TextFault: the text model failed; there are rungs without one.
         """
+        with self.items.reading():
+            return self._scored(requests, rung, reason)
+
+    def _scored(self, requests: Sequence[RankRequest], rung: Rung, reason: RungReason | None) -> list[Scored]:
         before = self.items.sequence
         watch = Stopwatch()
         lists = Lists.from_requests(requests, self.catalog)
@@ -227,7 +226,8 @@ class RankingPipeline:
         """Say for each candidate which features moved its score, against the list's average, strongest first."""
         if not request.candidates:
             return {}
-        table = self.table(request, self.state.look(Lists.from_requests([request], self.catalog)))
+        with self.items.reading():
+            table = self.table(request, self.state.look(Lists.from_requests([request], self.catalog)))
         return dict(zip(request.item_ids, self.reasons(table), strict=True))
 
     def reasons(self, table: npt.NDArray[np.float32]) -> list[tuple[Reason, ...]]:

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 def value_names(catalog: Catalog) -> tuple[str, ...]:
     """Name the columns whose values items can share: category, tags, and every string or list attribute."""
-    schema = catalog.items.schema
+    schema = catalog.schema
     return (
         "category",
         "tags",
@@ -30,7 +30,7 @@ def value_names(catalog: Catalog) -> tuple[str, ...]:
 
 def number_names(catalog: Catalog) -> tuple[str, ...]:
     """Name what has a size: the publication time, and every numeric or boolean attribute."""
-    schema = catalog.items.schema
+    schema = catalog.schema
     sized = (name for name in catalog.attributes if schema[name].is_numeric() or schema[name] == pl.Boolean)
     return ("published_at", *sized)
 

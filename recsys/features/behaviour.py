@@ -8,6 +8,7 @@ from typing import Protocol
 from recsys.events import Logged
 from recsys.features.context import Context
 from recsys.features.feature_set import FeatureSet
+from recsys.features.keys import Slots
 from recsys.lists import Lists
 
 
@@ -39,6 +40,6 @@ class Behaviour(Protocol):
         """
         ...
 
-    def items_changed(self) -> None:
-        """Read the rows that the catalog has gained."""
+    def items_changed(self, rows: Slots) -> None:
+        """Read rows [n] of the catalog that are new, or say something else now."""
         ...

@@ -1,4 +1,4 @@
-"""What the catalog says of its items, as arrays that grow with it; no row changes once it is written."""
+"""What the catalog says of its items, as arrays that grow with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from recsys.catalog import Catalog
 from recsys.features.attributes import Floats, Numbers, Values, number_names, raw_numbers, value_names
-from recsys.features.keys import Keys, keys_of
+from recsys.features.keys import Keys, Slots, empty_index, find_all, keys_of, lead_all
+from recsys.features.learn import Facts
 from recsys.gentle import resting
 
 
@@ -17,7 +18,9 @@ class CatalogFacts:
     """Attribute values and numbers by catalog row; the arrays have blank rows behind the last, for items to come.
 
     ``codes`` [I, M] are the values' codes, ``raw`` [I, N] the numbers, ``share`` [I, N] their place among all, ``keys``
-    [I] the items' own keys and ``categories`` [I] those of their categories.
+    [I] the items' own keys and ``categories`` [I] those of their categories. ``row_cells`` and ``row_slots`` are an
+    index that leads from an item's key to its newest row; ``items`` counts the different keys. What is read of a row
+    stays until the row is read again.
     """
 
     codes: npt.NDArray[np.int32]
@@ -25,39 +28,53 @@ class CatalogFacts:
     share: Floats
     keys: Keys
     categories: Keys
+    row_cells: Keys
+    row_slots: Slots
 
     def __init__(self, catalog: Catalog) -> None:
         self.values = Values.read(catalog.items, value_names(catalog))
         self.numbers = Numbers.read(catalog.items, number_names(catalog))
-        self.rows = 0
+        self.rows = self.items = 0
         columns, sizes = int(self.values.blocks[-1]), len(self.numbers.names)
         self.codes = np.full((1, columns), -1, np.int32)
         self.raw, self.share = np.full((1, sizes), np.nan), np.full((1, sizes), np.nan)
         self.keys, self.categories = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self.read(catalog)
+        self.row_cells, self.row_slots = empty_index(1)
+        rows = np.arange(len(catalog), dtype=np.int32)
+        newest = catalog.current(rows) == rows
+        self.read(catalog, np.concatenate([rows[~newest], rows[newest]]))
 
-    def read(self, catalog: Catalog) -> None:
-        """Read the rows that the catalog has gained."""
-        items = catalog.items[self.rows :]
-        old, self.rows = self.rows, self.rows + items.height
+    def read(self, catalog: Catalog, rows: Slots) -> None:
+        """Read what rows [n] of the catalog say: new ones, and such as say something else now."""
+        items = catalog.at(rows)
+        self.rows = len(catalog)
         self._make_room(self.rows + 1)
-        new = slice(old, self.rows)
-        self.codes[new] = self.values.encode(items)
-        self.raw[new] = raw_numbers(items, self.numbers.names)
-        self.share[new] = self.numbers.shares(self.raw[new])
-        self.categories[new] = keys_of(resting(items["category"]))
-        self.keys[new] = keys_of(resting(items["item_id"]))
+        self.codes[rows] = self.values.encode(items)
+        self.raw[rows] = raw_numbers(items, self.numbers.names)
+        self.share[rows] = self.numbers.shares(self.raw[rows])
+        self.categories[rows] = keys_of(resting(items["category"]))
+        self.keys[rows] = keys = keys_of(resting(items["item_id"]))
+        self.items += int((find_all(self.row_cells, self.row_slots, np.unique(keys)) < 0).sum())
+        lead_all(self.row_cells, self.row_slots, keys, rows)  # last: whoever finds a row finds all that it says
+
+    def learnable(self, category: Slots) -> Facts:
+        """Return what the loops read; ``category`` [I] are the slots of the rows' categories."""
+        return Facts(category, self.codes, self.values.blocks, self.keys, self.row_cells, self.row_slots)
 
     def _make_room(self, rows: int) -> None:
         if rows > len(self.keys):
             # A catalog that is only read needs one blank row; one that grows doubles.
             room = rows if len(self.keys) == 1 else max(rows, 2 * len(self.keys))
-            self.codes, self.raw = _longer(self.codes, room, -1), _longer(self.raw, room, np.nan)
-            self.share = _longer(self.share, room, np.nan)
-            self.keys, self.categories = _longer(self.keys, room, 0), _longer(self.categories, room, 0)
+            self.codes, self.raw = longer(self.codes, room, -1), longer(self.raw, room, np.nan)
+            self.share = longer(self.share, room, np.nan)
+            self.keys, self.categories = longer(self.keys, room, 0), longer(self.categories, room, 0)
+            index, there = empty_index(room), self.row_cells != 0
+            lead_all(*index, self.row_cells[there], self.row_slots[there])
+            self.row_cells, self.row_slots = index
 
 
-def _longer(column: npt.NDArray[Any], room: int, blank: float) -> npt.NDArray[Any]:
-    longer = np.full((room, *column.shape[1:]), blank, column.dtype)
-    longer[: len(column)] = column
-    return longer
+def longer(column: npt.NDArray[Any], room: int, blank: float) -> npt.NDArray[Any]:
+    """Return a column [I, ...] with blank rows behind it, ``room`` in all."""
+    made = np.full((room, *column.shape[1:]), blank, column.dtype)
+    made[: len(column)] = column
+    return made

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Catalog
-from recsys.features.facts import CatalogFacts
-from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find_all
+from recsys.features.facts import CatalogFacts, longer
+from recsys.features.keys import NOBODY, Keys, Slots, find_all
 from recsys.features.learn import Facts
 
 
@@ -32,14 +32,14 @@ class Ground:
         self.value_keys = self.facts.values.keys()
         self.category_keys: Keys = np.zeros(0, np.int64)
         self._number: dict[int, int] = {}
+        self._category = np.zeros(0, np.int32)
         self.learnable: Facts
-        self._read(0)
+        self._read(np.arange(facts.rows, dtype=np.int32))
 
-    def items_changed(self) -> None:
-        """Read the rows that the catalog has gained."""
-        old = self.facts.rows
-        self.facts.read(self.catalog)
-        self._read(old)
+    def items_changed(self, rows: Slots) -> None:
+        """Read rows [n] of the catalog that are new, or say something else now."""
+        self.facts.read(self.catalog, rows)
+        self._read(rows)
 
     def category_numbers(self, keys: Keys) -> npt.NDArray[np.intp]:
         """Return the numbers of categories that some items have."""
@@ -64,20 +64,14 @@ class Ground:
         known: npt.NDArray[np.bool_] = find_all(self.learnable.row_cells, self.learnable.row_slots, keys) >= 0
         return known
 
-    def _read(self, first: int) -> None:
+    def _read(self, rows: Slots) -> None:
         facts = self.facts
-        room = len(facts.keys)
-        if first == 0 or room > self.learnable.category.size:
-            category = np.full(room, -1, np.int32)
-            if first:
-                category[:first] = self.learnable.category[:first]
-            cells, slots = empty_index(room)
-            append_all(cells, slots, facts.keys[:first], 0)
-            self.learnable = Facts(category, facts.codes, facts.values.blocks, facts.keys, cells, slots)
-        distinct, places = np.unique(facts.categories[first : facts.rows], return_inverse=True)
+        if (room := len(facts.keys)) > len(self._category):
+            self._category = longer(self._category, room, -1)
+        distinct, places = np.unique(facts.categories[rows], return_inverse=True)
         numbers = [
             -1 if key == NOBODY else self._number.setdefault(key, len(self._number)) for key in distinct.tolist()
         ]
         self.category_keys = np.array(list(self._number), np.int64)
-        self.learnable.category[first : facts.rows] = np.array(numbers, np.int32)[places]
-        append_all(self.learnable.row_cells, self.learnable.row_slots, facts.keys[: facts.rows], first)
+        self._category[rows] = np.array(numbers, np.int32)[places]
+        self.learnable = facts.learnable(self._category)

@@ -92,3 +92,14 @@ def append_all(cells: Keys, slots: Slots, keys: Keys, first: int) -> None:
         while cells[at] != 0 and cells[at] != keys[slot]:
             at = (at + 1) & mask
         cells[at], slots[at] = keys[slot], slot
+
+
+@compiled
+def lead_all(cells: Keys, slots: Slots, keys: Keys, given: Slots) -> None:
+    """Let each key lead to the slot ``given`` for it from now on; the index must have free cells for new ones."""
+    mask = cells.size - 1
+    for place in range(keys.size):
+        at = keys[place] & mask
+        while cells[at] != 0 and cells[at] != keys[place]:
+            at = (at + 1) & mask
+        cells[at], slots[at] = keys[place], given[place]

@@ -16,7 +16,7 @@ from recsys.events import Logged
 from recsys.features import snapshot
 from recsys.features.context import Context
 from recsys.features.event_operations import event_operations
-from recsys.features.facts import CatalogFacts
+from recsys.features.facts import CatalogFacts, longer
 from recsys.features.feature_set import FeatureSet
 from recsys.features.histories import Histories, histories, recall_given
 from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find, find_all, key_of, keys_of
@@ -57,9 +57,9 @@ class FeatureState:
         # anything takes both.
         self._lock, self._learning = Lock(), Lock()
         self._slot_of_row = np.zeros(0, np.int32)
-        self._catalog_items = 0  # how many different ids the catalog has or had; the others are strange
+        self._category_of_row = np.zeros(0, np.int32)
         self._learnable: Facts
-        self._read_catalog(0)
+        self._read_catalog()
 
     @classmethod
     def build(cls, catalog: Catalog, impressions: pl.DataFrame, events: pl.DataFrame | None = None) -> Self:
@@ -117,7 +117,7 @@ class FeatureState:
         slots = np.where(rows >= 0, self._slot_of_row[rows], -1).astype(np.int32)
         if strange is not None:
             unknown = np.flatnonzero((rows < 0) & (strange != NOBODY))
-            most = self._catalog_items + MOST_STRANGE_ITEMS
+            most = self._facts.items + MOST_STRANGE_ITEMS
             with self._learning, self._lock:
                 found, items = placed(self._tables.items, strange[unknown], most)
                 self._tables = self._tables._replace(items=items)
@@ -135,12 +135,11 @@ class FeatureState:
             self._tables = self._tables._replace(surfaces=table)
         return slots
 
-    def items_changed(self) -> None:
-        """Read the rows that the catalog has gained."""
+    def items_changed(self, rows: Slots) -> None:
+        """Read rows [n] of the catalog that are new, or say something else now."""
         with self._learning, self._lock:
-            old = self._facts.rows
-            self._facts.read(self.catalog)
-            self._read_catalog(old)
+            self._facts.read(self.catalog, rows)
+            self._read_catalog(rows)
 
     # -- asking
 
@@ -261,7 +260,7 @@ class FeatureState:
         values[places >= 0] = tables.values[places[places >= 0]]
         with self._learning, self._lock:
             self._tables = tables._replace(values=values)
-            self._read_catalog(0)
+            self._read_catalog()
 
     def _check(self, written: str) -> None:
         if written != self.feature_set.fingerprint:
@@ -275,24 +274,15 @@ class FeatureState:
         wanted = min(int(users.used[0]) + for_users.size, self._most_users)
         self._tables = self._tables._replace(users=grown(users, wanted))
 
-    def _read_catalog(self, first: int) -> None:
-        """Give the catalog's rows from ``first`` on their slots, and make the arrays that the loops read."""
+    def _read_catalog(self, rows: Slots | None = None) -> None:
+        """Give rows [n] of the catalog, by default all, their slots, and make what the loops read."""
         facts = self._facts
-        slots, items = placed(self._tables.items, facts.keys[first : facts.rows], None)
-        category, categories = placed(self._tables.categories, facts.categories[first : facts.rows], None)
+        rows = np.arange(facts.rows, dtype=np.int32) if rows is None else rows
+        slots, items = placed(self._tables.items, facts.keys[rows], None)
+        category, categories = placed(self._tables.categories, facts.categories[rows], None)
         self._tables = self._tables._replace(items=items, categories=categories)
-        room = len(facts.keys)
-        if first == 0 or room > len(self._slot_of_row):
-            longer, categories_longer = np.full(room, -1, np.int32), np.full(room, -1, np.int32)
-            if first:
-                longer[:first], categories_longer[:first] = self._slot_of_row[:first], self._learnable.category[:first]
-            self._slot_of_row = longer
-            cells, row_slots = empty_index(room)
-            append_all(cells, row_slots, facts.keys[:first], 0)
-            self._learnable = Facts(categories_longer, facts.codes, facts.values.blocks, facts.keys, cells, row_slots)
-        self._slot_of_row[first : facts.rows] = slots
-        self._learnable.category[first : facts.rows] = category
-        cells, row_slots = self._learnable.row_cells, self._learnable.row_slots
-        new = find_all(cells, row_slots, np.unique(facts.keys[first : facts.rows])) < 0
-        self._catalog_items = (self._catalog_items if first else 0) + int(new.sum())
-        append_all(cells, row_slots, facts.keys[: facts.rows], first)
+        if (room := len(facts.keys)) > len(self._slot_of_row):
+            self._slot_of_row = longer(self._slot_of_row, room, -1)
+            self._category_of_row = longer(self._category_of_row, room, -1)
+        self._slot_of_row[rows], self._category_of_row[rows] = slots, category
+        self._learnable = facts.learnable(self._category_of_row)

@@ -1,8 +1,9 @@
-"""Vectors of a catalog that grows while it is read."""
+"""Vectors of a catalog that changes while it is read."""
 
 from __future__ import annotations
 
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,53 +16,72 @@ class LiveVectors:
 
     ``now`` is what a reader takes, once for all that it looks up: its length does not change, and a row that it calls
     read is whole, because a vector is written before it is called so. Where all have been read it does not say each.
+    Rows that are forgotten may be called read by it all the same: nobody looks them up, and nobody may.
     """
 
     def __init__(self, vectors: Vectors) -> None:
-        read = np.ones(len(vectors), np.bool_)
+        count = len(vectors)
         self.now = vectors
-        self._room = Vectors(vectors=vectors.vectors, item_logits=vectors.item_logits, read=read)
+        self._room = _Room(vectors.vectors, vectors.item_logits, np.ones(count, np.bool_), np.ones(count, np.int32))
+        self._borrowed = True  # these arrays are the bundle's, and are not written to
         self._writing = threading.Lock()
 
     def grow(self, length: int) -> None:
         """Make room for rows up to ``length``; the new ones have not been read."""
         with self._writing:
-            if length > len(self._room):
-                self._room = _copied(self._room, max(length, 2 * len(self._room)))
-            self.now = _head(self._room, length)
+            if length > len(self._room.read):
+                self._make_room(max(length, 2 * len(self._room.read)))
+            self.now = self._room.head(length)
 
     def put(self, rows: npt.NDArray[np.integer], found: Vectors) -> None:
         """Write the vectors of some rows [n]: from now on they have been read."""
         with self._writing:
-            self._room.vectors[rows], self._room.item_logits[rows] = found.vectors, found.item_logits
-            _flags(self._room)[rows] = True
-            self.now = _head(self._room, len(self.now))
+            room = self._room
+            room.vectors[rows], room.item_logits[rows] = found.vectors, found.item_logits
+            room.written[rows] += 1  # after the vector: a copy of what stood there before is known by the older number
+            room.read[rows] = True
+            self.now = room.head(len(self.now))
+
+    def forget(self, rows: npt.NDArray[np.integer]) -> None:
+        """Let some rows [n] that nobody looks up be such as have not been read."""
+        with self._writing:
+            if self._borrowed:
+                self._make_room(len(self._room.read))
+            self._room.read[rows] = False
+            self.now = self._room.head(len(self.now))
 
     def has_read(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Tell which rows [n] have been read."""
-        read: npt.NDArray[np.bool_] = _flags(self._room)[rows]
+        read: npt.NDArray[np.bool_] = self._room.read[rows]
         return read
 
-
-def _flags(vectors: Vectors) -> npt.NDArray[np.bool_]:
-    assert vectors.read is not None  # noqa: S101  # the room's always say
-    return vectors.read
+    def _make_room(self, room: int) -> None:
+        self._room, self._borrowed = self._room.longer(room), False
 
 
-def _head(vectors: Vectors, length: int) -> Vectors:
-    read = _flags(vectors)[:length]
-    return Vectors(
-        vectors=vectors.vectors[:length], item_logits=vectors.item_logits[:length], read=None if read.all() else read
-    )
+class _Room(NamedTuple):
+    """What ``Vectors`` says of each row, with room for more."""
+
+    vectors: npt.NDArray[np.float32]
+    item_logits: npt.NDArray[np.float32]
+    read: npt.NDArray[np.bool_]
+    written: npt.NDArray[np.int32]
+
+    def longer(self, room: int) -> _Room:
+        vectors, logits, read, written = (_longer(each, room) for each in self)
+        return _Room(vectors, logits, read, written)
+
+    def head(self, length: int) -> Vectors:
+        read, written = self.read[:length], self.written[:length]
+        return Vectors(
+            vectors=self.vectors[:length],
+            item_logits=self.item_logits[:length],
+            read=None if read.all() else read,
+            written=written,
+        )
 
 
-def _copied(vectors: Vectors, capacity: int) -> Vectors:
-    larger = Vectors(
-        vectors=np.zeros((capacity, vectors.vectors.shape[1]), np.float32),
-        item_logits=np.zeros(capacity, np.float32),
-        read=np.zeros(capacity, np.bool_),
-    )
-    length = len(vectors)
-    larger.vectors[:length], larger.item_logits[:length] = vectors.vectors, vectors.item_logits
-    _flags(larger)[:length] = _flags(vectors)
-    return larger
+def _longer(column: npt.NDArray[Any], room: int) -> npt.NDArray[Any]:
+    made = np.zeros((room, *column.shape[1:]), column.dtype)
+    made[: len(column)] = column
+    return made

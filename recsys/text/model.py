@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from recsys.text.head import CANDIDATE_BLOCK, ClickHead
 from recsys.text.query import prepend_query
 from recsys.text.resident_head import ListRows
 from recsys.text.room import Room
-from recsys.text.tokens import ItemTokenizer
+from recsys.text.tokens import ItemTokenizer, TextSettings
 from recsys.text.vectors import Vectors
 
 Floats = npt.NDArray[np.float32]
@@ -33,6 +33,25 @@ class TextModel:
     head: ClickHead
     crew: Crew
     room: Room = field(default_factory=Room)
+
+    @classmethod
+    def open(
+        cls,
+        files: Mapping[str, bytes],
+        settings: TextSettings,
+        *,
+        grid: float,
+        crew: Crew,
+        threads: int = 1,
+        cuda: bool | None = None,
+    ) -> Self:
+        """Open the files of a bundle; ``threads`` and ``cuda`` as ``ItemEncoder`` and ``ClickHead`` take them."""
+        return cls(
+            tokenizer=ItemTokenizer.from_json(files["tokenizer.json"], settings),
+            encoder=ItemEncoder(files["item_encoder.onnx"], threads=threads, cuda=cuda),
+            head=ClickHead(files["click_head.onnx"], threads=threads, cuda=cuda, grid=grid),
+            crew=crew,
+        )
 
     def encode(self, texts: Sequence[ItemText]) -> Vectors:
         """Encode texts that came with a request, each apart, so that no vector depends on its neighbours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,20 @@ Rows = npt.NDArray[np.int32]
 _log = structlog.get_logger()
 
 
+class Known(NamedTuple):
+    """The keys of texts [n], the places [m] among them of those whose vectors are known, and these."""
+
+    keys: list[bytes]
+    places: list[int]
+    vectors: Vectors
+
+
 class TextReader:
     """Gives the rows of a catalog their vectors, and texts that come with a request theirs.
 
-    A text is encoded only where neither another row nor the store has its vector, apart from all others, so that
-    its vector does not depend on its neighbours. ``encoded`` counts those, for each of which the encoder ran once, and
-    ``found`` the others.
+    A text is encoded only where neither the newest row that said it nor the store has its vector, apart from all
+    others, so that its vector does not depend on its neighbours. ``encoded`` counts those, for each of which the
+    encoder ran once, and ``found`` the others.
 
     The thread lives while something is pending. What it cannot read it logs, and tries again, later and later.
     """
@@ -43,6 +52,7 @@ class TextReader:
         self._store: VectorStore | None = None
         self._row_of_text: dict[bytes, int] = {}
         self._counting = threading.Lock()
+        self._finding = threading.Lock()
         self._changing = threading.Lock()
         self._waiting: list[int] = []
         self._at_work: list[int] = []
@@ -88,17 +98,52 @@ class TextReader:
         """Note what some rows [n] say, before their items change: an item may say it again."""
         rows = rows[self._vectors.has_read(rows)]
         for key, row in zip(self._keys(self._catalog.texts(rows.tolist())), rows.tolist(), strict=True):
-            self._row_of_text[key] = row
+            other = self._row_of_text.setdefault(key, row)
+            if not self._vectors.has_read(np.array([other]))[0]:
+                self._row_of_text[key] = row
 
-    def place(self, rows: Rows) -> Rows:
-        """Give new rows [n] the vectors of texts that are known already; returns the rows of the others."""
+    def forget(self, rows: Rows) -> None:
+        """Forget what some rows [n] say that nobody looks up, before they say something else; the store keeps it."""
+        if not rows.size:
+            return
         keys = self._keys(self._catalog.texts(rows.tolist()))
+        with self._finding:
+            # Of the others another row says the same, or the text was never read.
+            lost = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if self._row_of_text.get(key) == row}
+            for key in lost:
+                del self._row_of_text[key]
+            lost = {key: row for key, row in lost.items() if self._vectors.has_read(np.array([row]))[0]}
+            vectors, logits = self._vectors.now.at(np.array(list(lost.values()), np.int32))
+            self._vectors.forget(rows)
+        self._keep(list(lost), Vectors(vectors=vectors, item_logits=logits), again=False)
+
+    def drop(self, rows: Rows) -> None:
+        """Read no more what some rows [n] say that no id leads to now; what is being read is finished."""
+        unread = set(rows[~self._vectors.has_read(rows)].tolist())
+        if unread:
+            with self._changing:
+                self._waiting = [row for row in self._waiting if row not in unread]
+
+    def unread(self) -> set[int]:
+        """Return the rows that wait to be read, or are being read."""
+        with self._changing:
+            return {*self._waiting, *self._at_work}
+
+    def known(self, texts: Sequence[ItemText]) -> Known:
+        """Return the vectors of those texts [n] that are known already, for ``place``."""
+        keys = self._keys(texts)
         places, found = self._known(keys)
         self._count(found=len(places))
-        self._vectors.put(rows[places], found)
-        waiting = np.setdiff1d(np.arange(len(rows)), places)
+        return Known(keys, places, found)
+
+    def place(self, rows: Rows, known: Known) -> Rows:
+        """Give rows [n] the vectors of what they say now, as far as known; returns the rows of the others."""
+        self._vectors.put(rows[known.places], known.vectors)
+        for place in known.places:
+            self._row_of_text[known.keys[place]] = int(rows[place])
+        waiting = np.setdiff1d(np.arange(len(rows)), known.places)
         for place in waiting:
-            self._row_of_text.setdefault(keys[place], int(rows[place]))
+            self._row_of_text.setdefault(known.keys[place], int(rows[place]))
         return rows[waiting]
 
     def read(self, rows: Rows) -> None:
@@ -182,7 +227,8 @@ class TextReader:
         if not places:
             found = self._encode(texts)
         self._vectors.put(np.array([row]), found)
-        self._row_of_text[keys[0]] = row
+        with self._finding:
+            self._row_of_text[keys[0]] = row
         return [] if places else [(keys[0], found)]
 
     def _encode(self, texts: Sequence[ItemText]) -> Vectors:
@@ -200,11 +246,12 @@ class TextReader:
 
     def _known(self, keys: Sequence[bytes]) -> tuple[list[int], Vectors]:
         """Find texts among the rows, then in the store: the places [n] of those found, and their vectors."""
-        now = self._vectors.now
-        same = np.array([self._row_of_text.get(key, -1) for key in keys], np.int32)
-        rows = now.with_text(np.where(same < len(now), same, np.int32(-1)))
-        here, elsewhere = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
-        vectors, logits = now.at(rows[here])
+        with self._finding:  # so that no row is forgotten between its text and its vector
+            now = self._vectors.now
+            same = np.array([self._row_of_text.get(key, -1) for key in keys], np.int32)
+            rows = now.with_text(np.where(same < len(now), same, np.int32(-1)))
+            here, elsewhere = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+            vectors, logits = now.at(rows[here])
         places, found = self._stored([keys[place] for place in elsewhere.tolist()])
         if places:
             vectors = np.concatenate([vectors, found.vectors])
@@ -220,10 +267,10 @@ class TextReader:
                 _log.error("vectors not found", error=str(error))
         return [], Vectors(vectors=np.empty((0, 0), np.float32), item_logits=np.empty(0, np.float32))
 
-    def _keep(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+    def _keep(self, keys: Sequence[bytes], vectors: Vectors, *, again: bool = True) -> None:
         store = self._store
-        if store is not None:
+        if store is not None and len(keys):
             try:
-                store.put(keys, vectors)
+                store.put(keys, vectors, again=again)
             except StorageError as error:  # they serve all the same
                 _log.error("vectors not stored", error=str(error))

@@ -1,4 +1,4 @@
-"""Item vectors in the memory of the device that scores with them: copied there once, when they are first asked for."""
+"""Item vectors in the memory of the device that scores with them: copied there when they are first asked for."""
 
 from __future__ import annotations
 
@@ -19,22 +19,30 @@ _AT_ONCE, _GAP = 65_536, 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceTable:
-    """Vectors [C, D] and item-only logits [C] on the device; ``here`` [C] says which rows have been copied."""
+    """Vectors [C, D] and item-only logits [C] on the device; ``here`` [C] says which rows have been copied.
+
+    Of each it is the number that it had been ``Vectors.written``, 0 where it has not been copied.
+    """
 
     vectors: Any
     logits: Any
-    here: npt.NDArray[np.bool_]
+    here: npt.NDArray[np.int32]
 
-    def holds(self, rows: Rows) -> bool:
-        """Tell whether some rows [n] are all here."""
-        return not rows.size or (int(rows.max()) < len(self.here) and bool(self.here[rows].all()))
+    def holds(self, known: Vectors, rows: Rows) -> bool:
+        """Tell whether some rows [n] are all here as they are known; what was not read yet is only a filler."""
+        if not rows.size:
+            return True
+        if int(rows.max()) >= len(self.here):
+            return False
+        absent = self.here[rows] < (1 if known.written is None else known.written[rows])
+        return not (absent if known.read is None else absent & known.read[rows]).any()
 
 
 class ResidentVectors:
     """One table of vectors on a device, for any number of threads; it follows a table in the host's memory.
 
-    That one may grow, and a row of it never changes once it has been read: so a row that is here need not be looked at
-    again. Room doubles, as it does there.
+    That one may grow, and a row of it may be written again while nobody asks for it: a row that is here is looked at
+    again only then. Room doubles, as it does there.
     """
 
     def __init__(self, session: Any, device: str) -> None:
@@ -56,38 +64,46 @@ class ResidentVectors:
     def holding(self, known: Vectors, rows: Rows) -> DeviceTable:
         """Return the table with some rows [n] of ``known`` in it, 0 <= row < ``len(known)``."""
         table = self._table
-        if table is not None and table.holds(rows):
+        if table is not None and table.holds(known, rows):
             return table
         with self._changing:
             table = self._table
             if table is None or len(known) > len(table.here):
                 room = max(len(known), 1, 2 * self.capacity)
                 table = self._filled(self._empty(room, known.vectors.shape[1]), known)
-            elif not table.holds(rows):
+            elif not table.holds(known, rows):
                 table = self._filled(table, known)
             self._table = table
         return table
 
     def _empty(self, capacity: int, width: int) -> DeviceTable:
         make = ort.OrtValue.ortvalue_from_shape_and_type
-        return DeviceTable(
+        table = DeviceTable(
             vectors=make([capacity, width], np.float32, self._device, 0),
             logits=make([capacity], np.float32, self._device, 0),
-            here=np.zeros(capacity, np.bool_),
+            here=np.zeros(capacity, np.int32),
         )
+        # What fills up a list is multiplied by 0, and must be a number for that.
+        self._write(table.vectors, 0, np.zeros((1, width), np.float32))
+        self._write(table.logits, 0, np.zeros((1, 1), np.float32))
+        return table
 
     def _filled(self, table: DeviceTable, known: Vectors) -> DeviceTable:
-        """Copy every row that has been read and is not here."""
-        absent = ~table.here[: len(known)]
-        if known.read is not None:
-            absent &= known.read
-        rows = np.flatnonzero(absent)
-        for span in np.split(rows, np.flatnonzero(np.diff(rows) > _GAP) + 1):
+        """Copy every row that has been read and is not here as it is known."""
+        # Noted before anything is copied: what is written meanwhile is copied again when it is asked for.
+        written = np.ones(len(known), np.int32) if known.written is None else known.written.copy()
+        here = table.here[: len(known)]
+        rows = np.flatnonzero(here < written if known.read is None else (here < written) & known.read)
+        cuts = np.diff(rows) > _GAP
+        # Who asked before a row was written again knows it as it was: no copy goes over a newer one.
+        if (newer := here > written).any():
+            cuts |= np.diff(np.cumsum(newer)[rows]) > 0
+        for span in np.split(rows, np.flatnonzero(cuts) + 1):
             for begin in range(int(span[0]), int(span[-1]) + 1, _AT_ONCE) if span.size else ():
                 end = min(begin + _AT_ONCE, int(span[-1]) + 1)
                 self._write(table.vectors, begin, known.vectors[begin:end])
                 self._write(table.logits, begin, known.item_logits[begin:end, None])
-        table.here[rows] = True  # last: who reads it without the lock finds the rows there
+        table.here[rows] = written[rows]  # last: who reads it without the lock finds the rows there
         return table
 
     def _write(self, target: Any, begin: int, values: npt.NDArray[np.float32]) -> None:

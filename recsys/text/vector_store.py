@@ -23,6 +23,8 @@ _CREATE = """
     CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL, used_us INTEGER NOT NULL);
     CREATE INDEX by_use ON vectors (used_us);
 """
+_WRITE = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)"
+_ADD = "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)"
 
 
 def encoder_scope(*parts: bytes) -> bytes:
@@ -83,8 +85,8 @@ class VectorStore:
         table = np.stack(found) if found else np.empty((0, 1), np.float32)
         return places, Vectors(vectors=table[:, :-1], item_logits=table[:, -1])
 
-    def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Keep vectors; what is here already is written again.
+    def put(self, keys: Sequence[bytes], vectors: Vectors, *, again: bool = True) -> None:
+        """Keep vectors; what is here already is written again, or left as it is.
 
         Raises:
             StorageError: the file cannot be written; whether all of them were kept is left open.
@@ -93,7 +95,7 @@ class VectorStore:
         table = np.column_stack([vectors.vectors, vectors.item_logits]).astype(np.float32, copy=False)
         rows = [(key, _packed(numbers), now) for key, numbers in zip(keys, table, strict=True)]
         with self._using, self._explained(), transaction(self._base):
-            self._base.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+            self._base.executemany(_WRITE if again else _ADD, rows)
             self._evict()
 
     def close(self) -> None:

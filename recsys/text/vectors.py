@@ -22,12 +22,14 @@ _PIECE, _OFF, _MOST_LOGIT = 1_024, 0.01, 1e4
 class Vectors:
     """Unit vectors [I, D] and item-only click logits [I] of I texts; ``read`` [I] is False where one is still to come.
 
-    None stands for all of them being there.
+    None stands for all of them being there. ``written`` [I] counts how often a text's vector was written; None stands
+    for once.
     """
 
     vectors: Floats
     item_logits: Floats
     read: npt.NDArray[np.bool_] | None = None
+    written: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         """Count the texts."""

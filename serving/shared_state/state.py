@@ -16,7 +16,7 @@ from recsys.features.context import Context
 from recsys.features.feature_set import FeatureSet
 from recsys.features.ground import Ground
 from recsys.features.histories import recall_given
-from recsys.features.keys import Keys, keys_of
+from recsys.features.keys import Keys, Slots, keys_of
 from recsys.features.look import look_all
 from recsys.features.seen import TASTED, Asked, Seen, blank
 from recsys.features.state import FeatureState
@@ -115,9 +115,9 @@ class RedisState(Behaviour):
         """
         return self._writer.heard_of(log_name)
 
-    def items_changed(self) -> None:
-        """Read the rows that the catalog has gained."""
-        self._ground.items_changed()
+    def items_changed(self, rows: Slots) -> None:
+        """Read rows [n] of the catalog that are new, or say something else now."""
+        self._ground.items_changed(rows)
 
     # -- asking
 

@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from recsys.catalog import Catalog
 from recsys.dataset.columns import ITEMS
 from recsys.errors import InvalidRequest
+from recsys.spare_rows import SpareRows
 
 SCHEMA = pl.Schema(
     {
@@ -98,6 +100,36 @@ def test_old_rows_lead_to_what_their_items_are_now(catalog: Catalog) -> None:
     assert catalog.current(rows).tolist() == [2, -1, -1]
 
 
+def test_an_item_may_take_a_row_that_it_had_before(catalog: Catalog) -> None:
+    changes = catalog.changes(pl.DataFrame({"item_id": ["lamp", "cup", "pan"], "title": ["A lamp", "A mug", "A pan"]}))
+    catalog.publish(catalog.append(changes))
+    changes = catalog.changes(pl.DataFrame({"item_id": ["pot", "cup"], "title": ["A pot", "A bowl"]}))
+    rows = catalog.append(changes, np.array([-1, 1], np.int32))
+
+    assert rows.tolist() == [5, 1]
+    assert catalog.rows(["cup"]).tolist() == [3]  # until it is published
+    catalog.publish(rows)
+    assert catalog.rows(["kettle", "cup", "lamp", "pan", "pot"]).tolist() == [0, 1, 2, 4, 5]
+    assert catalog.ids == ["kettle", "cup", "lamp", "cup", "pan", "pot"]
+    titles = ["A kettle", "A bowl", "A lamp", "A mug", "A pan", "A pot"]
+    assert catalog.items["title"].to_list() == titles
+    assert [text.title for text in catalog.texts()] == titles
+    assert catalog.current(np.array([[1, 3], [0, -1]], np.int32)).tolist() == [[1, 1], [0, -1]]
+
+
+def test_what_no_row_says_any_more_is_let_go(catalog: Catalog) -> None:
+    spare = -1
+    for version in range(1_000):
+        before = int(catalog.rows(["cup"])[0])
+        changes = catalog.changes(pl.DataFrame({"item_id": ["cup"], "title": [f"Version {version} " + "x" * 1_000]}))
+        catalog.publish(catalog.append(changes, np.array([spare], np.int32)))
+        spare = before
+
+    assert len(catalog) == 3
+    assert catalog._table.items.estimated_size() < 200_000
+    assert catalog.texts(catalog.rows(["cup"]).tolist())[0].title.startswith("Version 999 ")
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -142,18 +174,24 @@ def test_no_items_are_no_change(catalog: Catalog) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from("abcd"), st.none() | st.sampled_from(["one", "two", "three"])), max_size=20
+        st.tuples(st.sampled_from("abcd"), st.none() | st.sampled_from(["one", "two", "three"])), max_size=30
     )
 )
 def test_the_catalog_is_what_a_dictionary_would_be(steps: list[tuple[str, str | None]]) -> None:
-    catalog, expected = Catalog(pl.DataFrame(schema=SCHEMA)), dict[str, str]()
+    catalog, expected, spare = Catalog(pl.DataFrame(schema=SCHEMA)), dict[str, str](), SpareRows()
     for item_id, title in steps:
+        before = catalog.rows([item_id])
         if title is None:
             assert catalog.delete([item_id]) == (expected.pop(item_id, None) is not None)
+            spare.leave([item_id], before)
         else:
-            (row,) = catalog.upsert(pl.DataFrame({"item_id": [item_id], "title": [title]}))
-            assert (row >= 0) == (expected.get(item_id) != title)
+            changes = catalog.changes(pl.DataFrame({"item_id": [item_id], "title": [title]}))
+            assert len(changes) == (expected.get(item_id) != title)
+            if len(changes):
+                catalog.publish(catalog.append(changes, spare.take([item_id], tuple)))
+                spare.leave([item_id], before)
             expected[item_id] = title
+    assert len(catalog) <= 2 * 4
     rows = catalog.rows("abcd")
 
     assert [row >= 0 for row in rows] == [item_id in expected for item_id in "abcd"]
@@ -187,5 +225,5 @@ def test_readers_find_whole_rows_while_items_change() -> None:
         reader.join(30)
 
     assert torn == []
-    assert catalog.items.n_chunks() <= 65
+    assert catalog._table.items.n_chunks() <= 65
     assert {text.title for text in catalog.texts(catalog.rows(ids).tolist())} == {"version 149"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -257,13 +258,51 @@ def test_unknown_ids_are_counted_up_to_a_limit_that_no_restart_and_no_new_item_m
         assert each.bytes_by_table["items"][0] == first + 2
 
     rows = growing.append(catalog.items[:2].with_columns(item_id=pl.Series(["a", "cup"])))
-    state.items_changed()
+    state.items_changed(rows)
     growing.publish(rows)
     state.hear(shown(3, "f", "g"))
     again = FeatureState.from_bytes(state.to_bytes(), growing)
     again.hear(shown(4, "h"))
     for each in (state, again):
         assert each.bytes_by_table["items"][0] == first + 4  # a, b, the cup, and one more in the place of a
+
+
+def test_an_item_is_what_it_was_last_changed_to_whichever_rows_it_has_had(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row], ask: Callable[..., Lists]
+) -> None:
+    tea = catalog.items[:1].with_columns(category=pl.lit("tools"))
+    longer = (catalog.items.with_columns(item_id=pl.lit("x") + pl.col("item_id")), *[-1] * 6)
+    last = tea.with_columns(brand=pl.lit("solo"), price=pl.lit(6.0))
+    often = [
+        (tea.with_columns(brand=pl.lit("reed"), price=pl.lit(3.0)), -1),
+        (tea.with_columns(brand=pl.lit("clay"), price=pl.lit(4.0)), 0),
+        (tea.with_columns(brand=pl.lit("iron"), price=pl.lit(5.0)), 6),
+        (last, 0),
+    ]
+
+    def changed(*steps: Any) -> tuple[FeatureState, Lists]:
+        changing = Catalog(catalog.items)
+        state = FeatureState.build(changing, table(log))
+        for items, *spare in steps:
+            rows = changing.append(items, np.array(spare, np.int32))
+            state.items_changed(rows)
+            changing.publish(rows)
+        assert len(changing) == 13
+        asked = ask("ann", 300, [*catalog.ids, *catalog.ids])
+        asked = replace(asked, item_rows=changing.rows([*catalog.ids, *changing.ids[7:]]))
+        return state, asked
+
+    state, asked = changed(*often, longer)
+    state.follow("log", 5)
+    recalled = state.fresh()
+    assert recalled.recall(state.to_bytes(), "log") == 5
+    plain, plainly = changed((last, -1), longer)
+
+    assert _same(state.features(asked), plain.features(plainly))
+    assert _same(recalled.features(asked), plain.features(plainly))
+    late = FeatureState.from_bytes(state.to_bytes(), state.catalog)
+    newest = [each.look(asked).seen.liked_row[0, 0] for each in (state, recalled, late, plain)]
+    assert newest == [0, 0, 0, 6]
 
 
 def test_a_snapshot_for_other_attributes_is_refused(learned: FeatureState, catalog: Catalog) -> None:

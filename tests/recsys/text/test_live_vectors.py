@@ -60,6 +60,19 @@ def test_vectors_of_the_bundle_may_be_read_only() -> None:
     assert live.now.at(np.array([0, 1]))[1].tolist() == [1.0, 4.0]
 
 
+def test_a_row_that_is_forgotten_has_no_text_until_another_vector_is_there() -> None:
+    bundle = filled(1, 2)
+    live = LiveVectors(bundle)
+    live.forget(np.array([1]))
+    forgotten = live.now.with_text(np.array([0, 1], np.int32)).tolist()
+    live.put(np.array([1]), filled(8))
+
+    assert forgotten == [0, -1]
+    assert live.now.with_text(np.array([0, 1], np.int32)).tolist() == [0, 1]
+    assert live.now.at(np.array([0, 1]))[1].tolist() == [1.0, 8.0]
+    assert bundle.item_logits.tolist() == [1.0, 2.0]  # which others may read
+
+
 def test_every_row_that_a_reader_may_use_is_whole() -> None:
     live = LiveVectors(filled(0))
     done = threading.Event()

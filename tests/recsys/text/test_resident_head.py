@@ -99,6 +99,66 @@ def test_an_item_that_is_read_after_others_were_asked_for_is_copied_then(
     assert resident.score(live.now, asked, None, never).tobytes() == on_host(head, live.now, asked).tobytes()
 
 
+def test_a_row_that_is_written_again_is_copied_again(resident: ResidentHead, head: ClickHead) -> None:
+    live, later = LiveVectors(texts(50)), texts(9, seed=5)
+    asked = lists(50, 1, CANDIDATE_BLOCK)
+    for number in range(9):
+        resident.score(live.now, asked, None, never)
+        row = np.array([asked.candidates[0, number % 2]])
+        live.forget(row)
+        one = slice(number, number + 1)
+        live.put(row, Vectors(vectors=later.vectors[one], item_logits=later.item_logits[one]))
+        assert resident.score(live.now, asked, None, never).tobytes() == on_host(head, live.now, asked).tobytes()
+
+
+def test_who_knows_a_row_as_it_was_does_not_copy_it_over_what_it_is_now() -> None:
+    resident = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
+    live, later = LiveVectors(texts(50)), texts(1, seed=5)
+    live.grow(51)
+    early = live.now
+    live.grow(300)  # other arrays from here on: what came early keeps its own
+    live.forget(np.array([18, 20, 22]))
+    live.put(np.array([20]), later)
+    resident.holding(live.now, np.array([20]))
+
+    for row in (18, 22, 3):
+        table = resident.holding(early, np.array([row]))
+        assert table.vectors.numpy()[row].tobytes() == early.vectors[row].tobytes()
+        assert table.vectors.numpy()[20].tobytes() == later.vectors[0].tobytes()
+
+
+def test_a_filler_that_was_not_read_is_a_number_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
+    live = LiveVectors(texts(50))
+    live.forget(np.array([0]))
+    table = resident.holding(live.now, np.array([0, 7]))
+    monkeypatch.setattr(resident, "_filled", None)
+
+    assert resident.holding(live.now, np.array([0, 7])) is table
+    assert np.isfinite(table.vectors.numpy()[0]).all()
+    assert np.isfinite(table.logits.numpy()[0])
+
+
+def test_what_is_written_while_it_is_copied_is_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
+    live, later = LiveVectors(texts(50)), texts(1, seed=5)
+    live.grow(51)
+    early = live.now
+    write = resident._write
+
+    def written_meanwhile(target: Any, begin: int, values: Any) -> None:
+        write(target, begin, values)
+        if live.has_read(np.array([20]))[0] and live.now.vectors[20].tobytes() != later.vectors[0].tobytes():
+            live.forget(np.array([20]))
+            live.put(np.array([20]), later)
+
+    monkeypatch.setattr(resident, "_write", written_meanwhile)
+    resident.holding(early, np.array([3]))
+    table = resident.holding(live.now, np.array([20]))
+
+    assert table.vectors.numpy()[20].tobytes() == later.vectors[0].tobytes()
+
+
 def test_room_on_the_device_doubles() -> None:
     resident = ResidentVectors(open_session(identity_graph(), threads=1, cuda=False), "cpu")
     known, rooms = texts(1_000), []

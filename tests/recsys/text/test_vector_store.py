@@ -65,6 +65,15 @@ def test_vectors_come_back_bit_by_bit_also_from_another_opening(tmp_path: Path) 
     assert found.item_logits.tobytes() == written.item_logits[[2, 0]].tobytes()
 
 
+def test_what_is_here_may_be_left_as_it_is(store: VectorStore) -> None:
+    one, two = (Vectors(vectors=np.full((1, 4), n, np.float32), item_logits=np.zeros(1, np.float32)) for n in (1, 2))
+    store.put([key("a")], one)
+    store.put([key("a")], two, again=False)
+    store.put([key("b")], two, again=False)
+
+    assert store.get([key("a"), key("b")])[1].vectors[:, 0].tolist() == [1, 2]
+
+
 def test_nothing_is_found_where_nothing_is(store: VectorStore) -> None:
     assert store.get([key("a")])[0] == []
     assert len(store) == 0

@@ -146,8 +146,9 @@ def test_an_item_that_nobody_knows_is_counted_until_the_catalog_knows_it(
     assert before.item[0, _EVER].tolist() == [0, 0]
     assert before.liked_row[0, 0] == -1
 
-    _gain(growing, "hat", "clothes")
-    store.items_changed()
+    rows = growing.append(growing.items[:1].with_columns(item_id=pl.lit("hat"), category=pl.lit("clothes")))
+    store.items_changed(rows)
+    growing.publish(rows)
     store.hear(event_log.add(make.shown("r2", "ann", 3, ["hat"])))
 
     after = store.look(ask("ann", 4, ["hat"], catalog=growing)).seen
@@ -235,10 +236,3 @@ def reopened(open_state: Callable[..., Any], catalog: Catalog) -> Any:
     yield reopen
     for state in opened:
         state.close()
-
-
-def _gain(catalog: Catalog, item_id: str, category: str) -> None:
-    """Append a row, as a catalog does that takes items while it serves."""
-    row = catalog.items[:1].with_columns(pl.lit(item_id).alias("item_id"), pl.lit(category).alias("category"))
-    grown = Catalog(pl.concat([catalog.items, row]))
-    catalog.items, catalog.ids, catalog._row, catalog._index = grown.items, grown.ids, grown._row, grown._index
