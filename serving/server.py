@@ -22,6 +22,7 @@ from serving.data_directory import DataDirectory
 from serving.event_intake import EventIntake
 from serving.event_writer import EventWriter
 from serving.garbage import set_aside
+from serving.interned import make_room
 from serving.listen import SERVICE, listening
 from serving.load import load_beside, load_current
 from serving.loaded import Loaded
@@ -154,6 +155,7 @@ class RankingServer:
             self._snapshots.start()
         await self._operate()
         await self._worker.begin()
+        make_room()
         set_aside()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         self._worker.serves()
