@@ -70,7 +70,7 @@ class Catalog:
             return self.rows(item_ids.to_list())
         index = pl.DataFrame({"item_id": list(self._row), "row": list(self._row.values())}, schema_overrides=_INDEX)
         found = item_ids.alias("item_id").to_frame().join(index, on="item_id", how="left", maintain_order="left")
-        return found["row"].fill_null(-1).to_numpy()
+        return found["row"].fill_null(-1).to_numpy(writable=True)
 
     def current(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return the rows that now stand for the items of ``rows``, of the same shape; -1 for deleted items."""

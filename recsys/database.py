@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def open_database(
     )
     try:
         _claim(database, int.from_bytes(mark, "big"), create)
-        database.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(database, busy_s)
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     except BaseException:
@@ -57,6 +58,20 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 def pragma(database: sqlite3.Connection, name: str) -> int:
     """Read a setting of the database that is a number."""
     return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _write_ahead(database: sqlite3.Connection, busy_s: float) -> None:
+    """Have it keep a write-ahead log; SQLite itself does not wait here for another process that opens the file, too."""
+    end = time.monotonic() + busy_s
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _claim(database: sqlite3.Connection, mark: int, create: str) -> None:

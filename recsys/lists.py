@@ -99,7 +99,8 @@ class Lists:
             histories = [None if ids is None else _clicked_earlier(ids, catalog) for ids in given.to_list()]
         return cls(
             user_ids=impressions["user_id"].to_list(),
-            ts=impressions["ts"].dt.epoch("us").to_numpy(),
+            # Writable, for numba compiles what reads it once more where it is not.
+            ts=impressions["ts"].dt.epoch("us").to_numpy(writable=True),
             item_rows=catalog.rows_of_column(impressions["item_ids"].explode(empty_as_null=False)),
             offsets=offsets,
             histories=histories,

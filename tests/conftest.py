@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes on a machine that others use says nothing.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 TINY_SHOP = Path(__file__).parent / "training" / "tiny_shop.py"
 
@@ -46,18 +54,33 @@ def tiny_settings() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_registry(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a registry with one version, trained from a random BERT of two layers, 32 wide, by ``training.train``."""
+    """Return a registry with one version, trained from a random BERT of two layers, 32 wide, by ``training.train``.
+
+    Processes that share the tests train it once; each has a copy of its own.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _trained(tiny_dataset, tmp_path_factory.mktemp("tiny-registry"))
+    common = tmp_path_factory.getbasetemp().parent / "tiny-registry"
+    with common.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not common.exists():
+            part = common.with_suffix(".part")
+            part.mkdir(exist_ok=True)
+            _trained(tiny_dataset, part).rename(common)
+    return Path(shutil.copytree(common, tmp_path_factory.mktemp("tiny") / "registry"))
+
+
+def _trained(dataset: Path, folder: Path) -> Path:
     from threadpoolctl import threadpool_limits
 
     from recsys.dataset import read_dataset
     from training.config import load_config
     from training.train import train
 
-    folder = tmp_path_factory.mktemp("tiny-registry")
     backbone = _module(TINY_SHOP).make_backbone(folder / "backbone")
     config = load_config(None, [*SETTINGS, f"text.backbone={backbone}"])
     with threadpool_limits(1):  # so little work is only held up by threads that wait for each other
-        train(read_dataset(tiny_dataset), folder / "registry", config, lambda *_: None)
+        train(read_dataset(dataset), folder / "registry", config, lambda *_: None)
     return folder / "registry"
 
 

@@ -29,7 +29,8 @@ def plant(fault: str) -> None:
     def planted(message: Any, **told: Any) -> Any:
         request = read(message, **told)
         if fault == "memory":
-            KEPT.append((message, request))
+            # So much that it cannot hide in memory that is free, however few are asked.
+            KEPT.append((message, request, b"x" * 16_384))
         if fault == "much memory":
             KEPT.append(b"x" * (4 << 20))
         if fault == "log":

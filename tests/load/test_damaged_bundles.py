@@ -28,7 +28,8 @@ from serving.load import load_current
 
 DAMAGED = int(os.environ.get("DAMAGED", "100"))
 RESEALED = int(os.environ.get("RESEALED", "8"))
-SEED = int(os.environ.get("DAMAGE_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+FRESH = random.SystemRandom().randrange(1, 2**31) if {"DAMAGED", "RESEALED"} & os.environ.keys() else 1
+SEED = int(os.environ.get("DAMAGE_SEED", "0")) or FRESH
 
 
 # Longer than a child process is given to verify one.

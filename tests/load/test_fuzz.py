@@ -43,7 +43,9 @@ class Run:
 
 
 def run_of(variable: str, count: int) -> Run:
-    seed = int(os.environ.get("FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+    """Return a run of the short profile's own messages, or of so many others as the environment says."""
+    fresh = random.SystemRandom().randrange(1, 2**31) if variable in os.environ else 1
+    seed = int(os.environ.get("FUZZ_SEED", "0")) or fresh
     return Run(variable, int(os.environ.get(variable, count)), seed, int(os.environ.get("FUZZ_FIRST", "0")))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "180"))
-CONTROL_SECONDS = 20.0
+CONTROL_SECONDS = 10.0
 # More than the event log's cache holds.
 CACHED_MIB = 80
 

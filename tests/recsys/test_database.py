@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import recsys.database
 from recsys.database import open_database, transaction
 
 CREATE = "CREATE TABLE words (word TEXT);"
@@ -32,6 +36,31 @@ def test_a_file_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     database.close()
+
+
+@pytest.mark.parametrize("waits_s", [5.0, 0.0])
+def test_another_one_that_opens_a_new_file_at_the_same_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits_s: float
+) -> None:
+    claim = recsys.database._claim
+    other = sqlite3.connect(tmp_path / "words", isolation_level=None, check_same_thread=False)
+
+    def claimed(*args: Any) -> None:
+        claim(*args)
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.1, other.rollback).start()
+
+    def opened() -> sqlite3.Connection:
+        return open_database(tmp_path / "words", mark=b"TST1", create=CREATE, durable=True, busy_s=waits_s)
+
+    monkeypatch.setattr(recsys.database, "_claim", claimed)
+    if waits_s:
+        opened().close()
+    else:  # the control
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            opened()
+    time.sleep(0.2)
+    other.close()
 
 
 def _half(database: sqlite3.Connection) -> None:

@@ -436,6 +436,7 @@ def test_an_item_whose_texts_cannot_be_read_occupies_no_more_rows(
 ) -> None:
     item_id, given = pipeline.catalog.ids[0], len(pipeline.catalog)
     broken = threading.Event()
+    monkeypatch.setattr("recsys.text.reader._LAST_RETRY_S", 0.1)
 
     def fail(*_: Any) -> Any:
         broken.set()
@@ -653,7 +654,7 @@ def test_a_storm_of_changes_disturbs_no_ranking(opened: Callable[..., RankingPip
     finish(pipeline)
 
     assert min(rounds) > 0
-    assert len(pipeline.catalog) < given + 8 * len(STORM)  # of some 600 changes
+    assert len(pipeline.catalog) < given + 25 * len(STORM)  # of some 600 changes; who reads may stand still for long
     for item_id in STORM:
         if pipeline.catalog.rows([item_id])[0] >= 0:
             assert vector(pipeline, item_id) == apart(plain, text_of(pipeline, item_id))

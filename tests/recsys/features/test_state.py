@@ -267,6 +267,15 @@ def test_unknown_ids_are_counted_up_to_a_limit_that_no_restart_and_no_new_item_m
         assert each.bytes_by_table["items"][0] == first + 4  # a, b, the cup, and one more in the place of a
 
 
+def test_what_loops_read_of_a_log_is_writable_as_it_is_of_a_request(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row]
+) -> None:
+    lists = Lists.from_impressions(table(log), catalog)
+
+    assert lists.ts.flags.writeable  # or what reads it would be compiled twice
+    assert catalog.rows_of_column(pl.Series(["tea", "mug"] * 100)).flags.writeable
+
+
 def test_an_item_is_what_it_was_last_changed_to_whichever_rows_it_has_had(
     catalog: Catalog, table: Callable[..., pl.DataFrame], log: list[Row], ask: Callable[..., Lists]
 ) -> None:
