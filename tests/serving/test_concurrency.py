@@ -38,12 +38,13 @@ def test_a_slow_ranking_does_not_hold_up_another(running: Any, stub: pb_grpc.Ran
 def test_a_deadline_ends_the_call_and_the_server_goes_on(running: Any, client: RankingClient) -> None:
     with grpc.insecure_channel(running.address) as channel, running.lines() as lines:
         message = pb.RankRequest(surface="slow", query="0.5")
+        grpc.channel_ready_future(channel).result(10)  # or the time may be over before the server hears of the call
         with pytest.raises(grpc.RpcError) as caught:
             pb_grpc.RankingServiceStub(channel).Rank(message, timeout=0.1)
         assert caught.value.code() is StatusCode.DEADLINE_EXCEEDED
         wait_for(lambda: calls(lines))
 
-    assert calls(lines) == ["DEADLINE_EXCEEDED"]
+    assert calls(lines) in (["DEADLINE_EXCEEDED"], ["CANCELLED"])  # whichever clock is ahead
     assert client.rank("u", ["a"]).items
 
 

@@ -148,7 +148,7 @@ def test_health_is_answered_while_the_door_is_shut(narrow: Any) -> None:
 
 
 def test_the_client_comes_back_when_it_was_told_to(narrow: Any) -> None:
-    with RankingClient(narrow.address, deadline_s=9) as client, ThreadPoolExecutor(3) as others:
+    with RankingClient(narrow.address, deadline_s=9, tries=11) as client, ThreadPoolExecutor(3) as others:
         busy = fill(narrow, others, lambda: client.rank("ann", ["a"], surface="held"))
         third = others.submit(client.rank, "cat", ["a"])
         wait_for(lambda: narrow.servicer._admission.refusals.total >= 1)
@@ -303,13 +303,17 @@ async def sends_nothing(channel: Any) -> StatusCode:
 @pytest.mark.parametrize(
     ("call", "code", "counted"),
     [
-        (goes, StatusCode.CANCELLED, "CANCELLED"),
-        (runs_out_of_time, StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
-        (sends_too_much, StatusCode.RESOURCE_EXHAUSTED, "CANCELLED"),
-        (sends_nothing, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        (goes, StatusCode.CANCELLED, {"CANCELLED"}),
+        # The caller's side ends by its own clock, and may say so to a server whose clock is behind.
+        (runs_out_of_time, StatusCode.DEADLINE_EXCEEDED, {"DEADLINE_EXCEEDED", "CANCELLED"}),
+        (sends_too_much, StatusCode.RESOURCE_EXHAUSTED, {"CANCELLED"}),
+        (sends_nothing, StatusCode.INVALID_ARGUMENT, {"INVALID_ARGUMENT"}),
     ],
 )
 def test_a_call_whose_message_does_not_come_is_not_answered(
-    call: Callable[[Any], Awaitable[StatusCode]], code: StatusCode, counted: str
+    call: Callable[[Any], Awaitable[StatusCode]], code: StatusCode, counted: set[str]
 ) -> None:
-    assert asyncio.run(codes_without_a_message(call)) == (code, [counted], 0)
+    ended, (told,), asked = asyncio.run(codes_without_a_message(call))
+
+    assert (ended, asked) == (code, 0)
+    assert told in counted

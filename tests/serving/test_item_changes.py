@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def changes() -> Iterator[ItemChanges]:
     changes.close()
 
 
-def test_changes_are_made_one_after_the_other(changes: ItemChanges) -> None:
+def test_changes_are_made_one_after_the_other(changes: ItemChanges, eventually: Any) -> None:
     made: list[int] = []
 
     async def ask() -> list[None]:
@@ -30,7 +31,7 @@ def test_changes_are_made_one_after_the_other(changes: ItemChanges) -> None:
     asyncio.run(ask())
 
     assert made == list(range(50))
-    assert not changes.busy
+    eventually(lambda: not changes.busy)
 
 
 def test_one_too_many_is_told_when_to_come_back_and_the_others_are_made(changes: ItemChanges) -> None:

@@ -92,8 +92,9 @@ def test_under_a_load_that_lasts_everybody_is_answered_from_a_lower_rung(served:
 
 @pytest.mark.parametrize(("turned_away", "rung"), [(True, Rung.BEHAVIOUR), (False, Rung.FULL)])
 def test_while_people_are_turned_away_those_who_are_let_in_are_answered_without_text(
-    served: Any, eventually: Any, turned_away: bool, rung: Rung
+    served: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch, turned_away: bool, rung: Rung
 ) -> None:
+    monkeypatch.setattr("serving.yielding._RECENT_S", 60.0)
     with served(most_waiting=1, ladder_down=10.0, ladder_down_s=0.0) as (running, reader, ids):
         reader.held.clear()
         with ThreadPoolExecutor(2) as others, RankingClient(running.address, deadline_s=30, tries=1) as one_more:

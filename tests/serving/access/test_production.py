@@ -19,7 +19,8 @@ FILES = ("tls_certificate", "tls_key", "tls_client_ca", "callers", "token_keys")
 
 
 @pytest.fixture
-def _defaults() -> Iterator[None]:
+def _defaults(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("serving.server.give_way", lambda *_: None)  # niceness cannot be taken back
     yield
     structlog.reset_defaults()  # run_server has set up the process's log
 

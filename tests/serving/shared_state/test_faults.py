@@ -76,13 +76,13 @@ def test_a_ranking_does_without_a_store_that_does_not_answer(
 def test_without_a_limit_for_the_whole_call_a_dripping_answer_would_take_as_long_as_it_likes(
     proxy: Any, client: Any, prefix: str
 ) -> None:
-    client.set(prefix, "x" * 30)
-    with redis.Redis(port=proxy.port, socket_timeout=0.3, protocol=2, retry=None) as plain:
+    client.set(prefix, "x" * 100)
+    with redis.Redis(port=proxy.port, socket_timeout=1.5, protocol=2, retry=None) as plain:
         plain.ping()
         proxy.set("drip")
         began = time.monotonic()
-        assert plain.get(prefix) == b"x" * 30
-        assert time.monotonic() - began > 0.3  # 0.02 s for each of 36 bytes, and no limit was reached
+        assert plain.get(prefix) == b"x" * 100
+        assert time.monotonic() - began > 1.5  # 0.02 s for each of 107 bytes, and no limit was reached
 
     proxy.set("pass")
     link = Link(proxy.url)

@@ -60,6 +60,10 @@ def swap_among_traffic(served: Any, shop: Any, traffic: Any, rounds: Sequence[st
         time.sleep(0.3)
         shop.promote(bundle_id)
         served.admin.swap()
+    end = time.monotonic() + 60
+    while sum(each._number for each in callers) < 40 and all(thread.is_alive() for thread in threads):
+        assert time.monotonic() < end
+        time.sleep(0.01)
     time.sleep(0.3)
     ended.set()
     for thread in threads:
@@ -178,7 +182,9 @@ def test_a_bundle_that_falls_out_as_it_comes_to_serve_gives_way_to_the_one_befor
             told[self.bundle_id] += names
             super().learn(events)
 
-    with serve(lambda path: Watched.load(resolve(path)), probation_s=0) as served, ThreadPoolExecutor(2) as others:
+    # It takes a bundle when it is told to, and never again of its own accord.
+    alone = {"probation_s": 0, "swap_poll_s": 3_600}
+    with serve(lambda path: Watched.load(resolve(path)), **alone) as served, ThreadPoolExecutor(2) as others:
         served.client.record([event("one")])
         swap = served.server._operations.hot_swap
         tried_out = swap._try_out

@@ -80,6 +80,7 @@ def test_a_bundle_that_fails_or_dawdles_is_taken_back(
         served.admin.swap()
         assert shop.second in ask(served, asked, 80)
         eventually(lambda: served.serving == shop.first)
+        eventually(lambda: [each.bundle_id for each in served.admin.status().swaps.loaded] == [shop.first])
         time.sleep(0.3)  # the registry still says the second
         report = served.admin.status()
         assert "" not in ask(served, asked, 10)
@@ -156,7 +157,7 @@ def test_where_nothing_was_asked_before_the_swap_the_order_shows_after_it(
 def test_after_its_probation_a_bundle_stays_and_the_one_before_goes(
     shop: Any, serve: Any, eventually: Any, quickly: Callable[..., Any]
 ) -> None:
-    with serve(quickly, probation_s=0.5, previous_kept_s=0) as served:
+    with serve(quickly, probation_s=2, previous_kept_s=0) as served:
         shop.promote(shop.second)
         served.admin.swap()
         assert [each.bundle_id for each in served.admin.status().swaps.loaded] == [shop.second, shop.first]

@@ -66,8 +66,9 @@ def attributes(span: Any) -> dict[str, Any]:
 
 
 def test_a_collector_gets_a_span_a_call_that_goes_on_from_the_caller_with_its_stages(
-    serve: Any, length_model: Any
+    serve: Any, length_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("serving.telemetry.traces._FAREWELL_S", 20.0)
     message = pb.RankRequest(request_id="canary", user_id="canary", candidates=[pb.Candidate(item_id="canary")])
     with collecting() as (collector, endpoint):
         config = ServerConfig(registry=Path("unused"), port=0, threads=1, otlp_endpoint=endpoint)
