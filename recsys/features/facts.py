@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Catalog
+from recsys.columns import longer
 from recsys.features.attributes import Floats, Numbers, Values, number_names, raw_numbers, value_names
 from recsys.features.keys import Keys, Slots, empty_index, find_all, keys_of, lead_all
 from recsys.features.learn import Facts
@@ -67,14 +66,7 @@ class CatalogFacts:
             room = rows if len(self.keys) == 1 else max(rows, 2 * len(self.keys))
             self.codes, self.raw = longer(self.codes, room, -1), longer(self.raw, room, np.nan)
             self.share = longer(self.share, room, np.nan)
-            self.keys, self.categories = longer(self.keys, room, 0), longer(self.categories, room, 0)
+            self.keys, self.categories = longer(self.keys, room), longer(self.categories, room)
             index, there = empty_index(room), self.row_cells != 0
             lead_all(*index, self.row_cells[there], self.row_slots[there])
             self.row_cells, self.row_slots = index
-
-
-def longer(column: npt.NDArray[Any], room: int, blank: float) -> npt.NDArray[Any]:
-    """Return a column [I, ...] with blank rows behind it, ``room`` in all."""
-    made = np.full((room, *column.shape[1:]), blank, column.dtype)
-    made[: len(column)] = column
-    return made

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Catalog
-from recsys.features.facts import CatalogFacts, longer
+from recsys.columns import longer
+from recsys.features.facts import CatalogFacts
 from recsys.features.keys import NOBODY, Keys, Slots, find_all
 from recsys.features.learn import Facts
 

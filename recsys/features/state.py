@@ -11,12 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from recsys.catalog import Catalog
+from recsys.columns import longer
 from recsys.errors import BundleError
 from recsys.events import Logged
 from recsys.features import snapshot
 from recsys.features.context import Context
 from recsys.features.event_operations import event_operations
-from recsys.features.facts import CatalogFacts, longer
+from recsys.features.facts import CatalogFacts
 from recsys.features.feature_set import FeatureSet
 from recsys.features.histories import Histories, histories, recall_given
 from recsys.features.keys import NOBODY, Keys, Slots, append_all, empty_index, find, find_all, key_of, keys_of

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from recsys.columns import longer
 from recsys.features.keys import Keys, Slots, append_all, empty_index
 from recsys.features.windows import WORDS
 from recsys.schema import ACTIONS
@@ -122,19 +123,13 @@ def grown(table: Table, room: int) -> Table:
     if table.keys.size >= room:
         return table
     room = max(room, 2 * table.keys.size)
-    columns = {name: _padded(getattr(table, name), room) for name in table._fields if name not in _INDEX}
+    columns = {name: longer(getattr(table, name), room) for name in table._fields if name not in _INDEX}
     cells, slots = empty_index(room)
     append_all(cells, slots, table.keys[: table.used[0]], 0)
     return type(table)(cells=cells, slots=slots, used=table.used, **columns)
 
 
 _INDEX = ("cells", "slots", "used")
-
-
-def _padded(column: Any, room: int) -> Any:
-    wider = np.zeros((room, *column.shape[1:]), column.dtype)
-    wider[: len(column)] = column
-    return wider
 
 
 def columns_of(table: Items | Users | Keyed | Ints) -> dict[str, npt.NDArray[Any]]:

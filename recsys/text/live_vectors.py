@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from recsys.columns import longer
 from recsys.text.vectors import Vectors
 
 
@@ -68,7 +69,7 @@ class _Room(NamedTuple):
     written: npt.NDArray[np.int32]
 
     def longer(self, room: int) -> _Room:
-        vectors, logits, read, written = (_longer(each, room) for each in self)
+        vectors, logits, read, written = (longer(each, room) for each in self)
         return _Room(vectors, logits, read, written)
 
     def head(self, length: int) -> Vectors:
@@ -79,9 +80,3 @@ class _Room(NamedTuple):
             read=None if read.all() else read,
             written=written,
         )
-
-
-def _longer(column: npt.NDArray[Any], room: int) -> npt.NDArray[Any]:
-    made = np.zeros((room, *column.shape[1:]), column.dtype)
-    made[: len(column)] = column
-    return made

@@ -1,11 +1,17 @@
-"""A small planted bundle: real ONNX graphs and a real LightGBM model, in the form that every bundle has."""
+"""A small planted bundle, with real ONNX graphs and LightGBM trees; and the suite's own bundle, for items to change."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from recsys.bundle import BundleFiles
+    from recsys.pipeline import RankingPipeline
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +91,38 @@ def planted_draft() -> Any:
         config={"seed": 7},
         golden=(GoldenRequest(request=request, scores={"tea": 0.1 + 0.2, "new": -1e-17}, order=("tea", "new")),),
     )
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> BundleFiles:
+    from recsys.bundle import read_bundle
+
+    return read_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def opened(bundle: BundleFiles) -> Iterator[Callable[..., RankingPipeline]]:
+    """Load the bundle as often as asked, and close all at the end."""
+    from recsys.pipeline import RankingPipeline
+
+    pipelines: list[RankingPipeline] = []
+
+    def load(store: Path | None = None) -> RankingPipeline:
+        pipelines.append(RankingPipeline(bundle.files, bundle.manifest, cuda=False))
+        if store is not None:
+            pipelines[-1].keep_vectors(store)
+        return pipelines[-1]
+
+    yield load
+    for pipeline in pipelines:
+        pipeline.close()
+
+
+@pytest.fixture
+def pipeline(opened: Callable[..., RankingPipeline]) -> RankingPipeline:
+    return opened()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "vectors.sqlite"
