@@ -17,7 +17,7 @@ import numpy.typing as npt
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from recsys.compiled import compiled, inlined
-from recsys.gentle import rest, resting
+from recsys.gentle import rest
 
 # A tree's leaves are the bits of one word.
 MOST_LEAVES = 64
@@ -30,6 +30,8 @@ _GROUP = 64
 # How a node takes a missing value, as LightGBM writes it in ``decision_type``.
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 12
 _MISSING_IS_NONE, _MISSING_IS_NAN = 0, 8
+# What a missing value may count as: zero, the smallest figure, or one beyond the largest.
+_COUNTS_AS = (0.0, -np.inf, np.nan)
 
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -64,39 +66,31 @@ class Forest(NamedTuple):
         Raises:
             NotForThis: a tree has more than 64 leaves, categories, or zeros that count as missing.
         """
-        blocks = model[: model.index("\nend of trees")].split("\nTree=")
-        values = np.zeros((len(blocks) - 1, MOST_LEAVES))
-        groups: list[dict[tuple[int, float], list[tuple[float, int, int]]]] = [
-            {} for _ in range(0, len(values), _GROUP)
-        ]
-        for tree, block in enumerate(blocks[1:]):
+        blocks = model[: model.index("\nend of trees")].split("\nTree=")[1:]
+        values = np.zeros((len(blocks), MOST_LEAVES))
+        found = [_Nodes.none()]
+        for tree, block in enumerate(blocks):
             rest()
             fields = dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
             if int(fields["num_leaves"]) > MOST_LEAVES or fields.get("is_linear", "0") != "0":
                 raise NotForThis(f"tree {tree} has more than {MOST_LEAVES} leaves, or is linear")
-            leaf_values = [float(value) for value in fields["leaf_value"].split()]
-            if len(leaf_values) == 1:
-                values[tree, 0] = leaf_values[0]
-                continue
-            nodes = _Nodes(fields)
-            leaves, left = nodes.left_to_right()
-            values[tree, : len(leaves)] = [leaf_values[leaf] for leaf in leaves]
-            for node in range(len(nodes.left)):
-                first, last = left[node]
-                stays = ~(((1 << (last - first)) - 1) << first) & ((1 << MOST_LEAVES) - 1)
-                found = groups[tree // _GROUP].setdefault(nodes.kind(node), [])
-                found.append((nodes.thresholds[node], tree % _GROUP, stays))
-        kinds = list(dict.fromkeys(kind for group in groups for kind in group))
-        asked = [sorted(group.get(kind, ())) for group in groups for kind in resting(kinds, every=1)]
-        flat = [node for found in asked for node in found]
-        thresholds = np.fromiter((threshold for threshold, _, _ in resting(flat)), np.float64, len(flat))
+            leaf_values = np.array(fields["leaf_value"].split(), np.float64)
+            if len(leaf_values) > 1:
+                leaves, nodes = _Nodes.read(fields, tree)
+                leaf_values = leaf_values[leaves]
+                found.append(nodes)
+            values[tree, : len(leaf_values)] = leaf_values
+        nodes = _Nodes(*map(np.concatenate, zip(*found, strict=True)))
+        kinds, kind = np.unique(nodes.columns * len(_COUNTS_AS) + nodes.missing, return_inverse=True)
+        group = nodes.trees // _GROUP * len(kinds) + kind
+        order = np.lexsort((nodes.trees, nodes.thresholds, group))
         return cls(
-            columns=np.array([column for column, _ in kinds], np.int64),
-            missing=np.array([missing for _, missing in kinds], np.float32),
-            begins=np.cumsum([0, *map(len, asked)]).astype(np.int64),
-            thresholds=_rounded_down(thresholds),
-            trees=np.fromiter((tree for _, tree, _ in resting(flat)), np.int32, len(flat)),
-            stays=np.fromiter((stays for _, _, stays in resting(flat)), np.uint64, len(flat)),
+            columns=kinds // len(_COUNTS_AS),
+            missing=np.array(_COUNTS_AS, np.float32)[kinds % len(_COUNTS_AS)],
+            begins=np.searchsorted(group[order], np.arange(-(-len(blocks) // _GROUP) * len(kinds) + 1)),
+            thresholds=_rounded_down(nodes.thresholds[order]),
+            trees=(nodes.trees[order] % _GROUP).astype(np.int32),
+            stays=nodes.stays[order],
             values=values,
         )
 
@@ -135,43 +129,36 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-class _Nodes:
-    """The inner nodes of one tree; a child below zero is leaf ``~child``."""
+class _Nodes(NamedTuple):
+    """The inner nodes of trees, and what each asks; ``missing`` are places in ``_COUNTS_AS``."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
-        self.left = [int(child) for child in fields["left_child"].split()]
-        self.right = [int(child) for child in fields["right_child"].split()]
-        self.thresholds = [float(threshold) for threshold in fields["threshold"].split()]
-        self._columns = [int(column) for column in fields["split_feature"].split()]
-        self._decisions = [int(decision) for decision in fields["decision_type"].split()]
+    columns: Ints
+    missing: Ints
+    thresholds: Floats
+    trees: Ints
+    stays: Words
 
-    def kind(self, node: int) -> tuple[int, float]:
-        """Return which column a node asks about, and what a missing value counts as there."""
-        decision = self._decisions[node]
-        missing = decision & _MISSING
-        if decision & _CATEGORICAL or missing not in (_MISSING_IS_NONE, _MISSING_IS_NAN):
+    @classmethod
+    def none(cls) -> Self:
+        """Return the nodes of no tree."""
+        whole = np.empty(0, np.int64)
+        return cls(whole, whole, np.empty(0), whole, np.empty(0, np.uint64))
+
+    @classmethod
+    def read(cls, fields: dict[str, str], tree: int) -> tuple[Ints, Self]:
+        """Read a tree of several leaves; returns its leaves from left to right, and its nodes."""
+        columns, decisions, left, right = (
+            np.array(fields[name].split(), np.int64)
+            for name in ("split_feature", "decision_type", "left_child", "right_child")
+        )
+        missing = decisions & _MISSING
+        if (decisions & _CATEGORICAL).any() or not ((missing == _MISSING_IS_NONE) | (missing == _MISSING_IS_NAN)).all():
             raise NotForThis("a node asks for categories, or takes zeros for missing")
-        if missing == _MISSING_IS_NONE:
-            return self._columns[node], 0.0
-        return self._columns[node], -np.inf if decision & _DEFAULT_LEFT else np.nan
-
-    def left_to_right(self) -> tuple[list[int], dict[int, tuple[int, int]]]:
-        """Return the leaves in order, and from where to where those left of each node stand."""
-        leaves: list[int] = []
-        left: dict[int, tuple[int, int]] = {}
-        begun: dict[int, int] = {}
-        waiting: list[tuple[int, bool]] = [(0, False)]
-        while waiting:
-            node, done_left = waiting.pop()
-            if node < 0:
-                leaves.append(~node)
-            elif done_left:
-                left[node] = (begun[node], len(leaves))
-                waiting.append((self.right[node], False))
-            else:
-                begun[node] = len(leaves)
-                waiting += [(node, True), (self.left[node], False)]
-        return leaves, left
+        counts_as = np.where(missing == _MISSING_IS_NONE, 0, np.where(decisions & _DEFAULT_LEFT, 1, 2))
+        leaves, stays = np.empty(len(left) + 1, np.int64), np.empty(len(left), np.uint64)
+        _left_to_right(left, right, leaves, stays)
+        thresholds = np.array(fields["threshold"].split(), np.float64)
+        return leaves, cls(columns, counts_as, thresholds, np.full(len(left), tree), stays)
 
 
 def _rounded_down(thresholds: Floats) -> Singles:
@@ -181,6 +168,26 @@ def _rounded_down(thresholds: Floats) -> Singles:
     above = single > thresholds
     single[above] = np.nextafter(single[above], np.float32(-np.inf))
     return single
+
+
+@compiled
+def _left_to_right(left: Ints, right: Ints, leaves: Ints, stays: Words) -> None:
+    """Put a tree's leaves in order, and tell which stay when a row goes right at a node.
+
+    A child below zero is leaf ``~child``; other children come after their parents.
+    """
+    below, begins = np.empty(left.size, np.int64), np.zeros(left.size, np.int64)
+    for node in range(left.size - 1, -1, -1):
+        below[node] = (below[left[node]] if left[node] >= 0 else 1) + (below[right[node]] if right[node] >= 0 else 1)
+    for node in range(left.size):
+        begin = begins[node]
+        middle = begin + (below[left[node]] if left[node] >= 0 else 1)
+        for child, first in ((left[node], begin), (right[node], middle)):
+            if child < 0:
+                leaves[first] = ~child
+            else:
+                begins[child] = first
+        stays[node] = ~(((np.uint64(1) << np.uint64(middle - begin)) - np.uint64(1)) << np.uint64(begin))
 
 
 @compiled

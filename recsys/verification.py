@@ -5,6 +5,7 @@ The child is there because a model parser can kill the process, or never return,
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -191,6 +192,7 @@ def main(directory: Path) -> int:
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     done = 0
+    gc.disable()  # it ends soon, and to search what it imports and loads for cycles would be a fifth of its work
     try:
         _limit_resources(directory)
         for check in _checks(directory):

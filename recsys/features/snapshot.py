@@ -17,8 +17,8 @@ from recsys.gentle import rest
 from recsys.tensors import read_tensors
 
 FORMAT = 4
-# Rows that are copied at a stretch.
-_ROWS = 4_096
+# Bytes that are copied at a stretch, into memory that nobody has written to before.
+_PIECE = 1 << 17
 _KEYED = ("items", "users", "categories", "surfaces")
 
 
@@ -102,8 +102,9 @@ def _fill(table: Items | Users | Keyed, arrays: dict[str, npt.NDArray[Any]], nam
         written = arrays[f"{name}.{column_name}"]
         if written.dtype != column.dtype or written.shape != (used, *column.shape[1:]):
             raise ValueError(f"{name}.{column_name} has the shape {written.shape} of {written.dtype}")
-        for begin in range(0, used, _ROWS):
-            column[begin : min(begin + _ROWS, used)] = written[begin : begin + _ROWS]
+        rows = max(1, _PIECE // column[:1].nbytes)
+        for begin in range(0, used, rows):
+            column[begin : min(begin + rows, used)] = written[begin : begin + rows]
             rest()
 
 

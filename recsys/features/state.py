@@ -46,6 +46,7 @@ class FeatureState:
         features: FeatureSet | None = None,
         facts: CatalogFacts | None = None,
         most_users: int = MOST_USERS,
+        learned: snapshot.Snapshot | None = None,
     ) -> None:
         self.feature_set = features or FeatureSet(catalog)
         self.catalog = catalog
@@ -60,7 +61,11 @@ class FeatureState:
         self._slot_of_row = np.zeros(0, np.int32)
         self._category_of_row = np.zeros(0, np.int32)
         self._learnable: Facts
-        self._read_catalog()
+        if learned is None:
+            self._read_catalog()
+        else:
+            self._check(learned.fingerprint)
+            self.restore(learned.tables, learned.value_keys)
 
     @classmethod
     def build(cls, catalog: Catalog, impressions: pl.DataFrame, events: pl.DataFrame | None = None) -> Self:
@@ -241,11 +246,7 @@ class FeatureState:
         Raises:
             BundleError: the snapshot is damaged, or its features are not those of this catalog and this build.
         """
-        read = snapshot.load(data)
-        state = cls(catalog, most_users=most_users)
-        state._check(read.fingerprint)
-        state.restore(read.tables, read.value_keys)
-        return state
+        return cls(catalog, most_users=most_users, learned=snapshot.load(data))
 
     def fresh(self) -> FeatureState:
         """Return a state of the same catalog that has heard nothing; what the catalog says is shared."""

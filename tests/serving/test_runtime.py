@@ -42,11 +42,19 @@ def test_what_is_settled_is_seen() -> None:
     assert said == "-event_engine_listener 0.0005\n"
 
 
+def test_polars_leaves_a_core_to_those_who_answer() -> None:
+    asked = "import os, polars; print(polars.thread_pool_size() - max(1, (os.cpu_count() or 1) // 2))"
+
+    assert ran(f"{_SETTLED}; {asked}") == "0\n"
+    if (os.cpu_count() or 1) > 1:  # the control
+        assert int(ran(asked)) > 0
+
+
 # Runs a command up to where it settles, and says which of those that are settled had been imported by then.
 _UNTIL_SETTLED = """
 import sys, serving.runtime
 def settle():
-    print({{"grpc", "polars"}} & sys.modules.keys() or "none")
+    print({{"grpc", "polars", "lightgbm"}} & sys.modules.keys() or "none")
     sys.exit()
 serving.runtime.settle = settle
 import recsys.cli
