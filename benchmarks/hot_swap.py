@@ -120,7 +120,9 @@ def swapped(
         ),
         "mixed": Figure(value=mixed(registry, load, requests), unit="", says="not the scores of the bundle named"),
         "p99_before_ms": Figure(value=before, unit="ms", says="a third of capacity, in the seconds before each swap"),
-        "p99_during_ms": Figure(value=during, unit="ms", says="the same, from the command to a second after the swap"),
+        "p99_during_ms": Figure(
+            value=during, unit="ms", says="from the command, 0.3 s after promotion, to a second after"
+        ),
         "p99_ratio": Figure(value=during / before, unit="", says="of both"),
         "swap_p50_s": Figure(value=float(np.median(seconds)), unit="s", says="from the command to the swap"),
         "swap_most_s": Figure(value=max(seconds), unit="s", says="the longest"),

@@ -21,7 +21,7 @@ from serving.runtime import ENVIRONMENT, settle
 def process(serve: Callable[..., Any], *given: Any, settled: bool = True) -> Iterator[Any]:
     """Run a server in a process of its own; yields what it sends first, its address or several.
 
-    ``settled`` says whether gRPC runs in it as in ours, or as it comes.
+    ``settled`` says whether gRPC and other libraries run in it as in ours, or as they come.
 
     Raises:
         RuntimeError: it did not come up; with the end of its log.
@@ -31,7 +31,7 @@ def process(serve: Callable[..., Any], *given: Any, settled: bool = True) -> Ite
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         child = context.Process(target=_run, args=(serve, given, theirs, log.name), daemon=True)
         # It imports gRPC before it is asked to do anything.
-        with patch.dict(os.environ, ENVIRONMENT if settled else {}):
+        with patch.dict(os.environ, {**ENVIRONMENT, **os.environ} if settled else {}):
             child.start()
         theirs.close()
         try:

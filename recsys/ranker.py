@@ -28,6 +28,8 @@ _PER_NODE = (
     "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",
     "internal_value", "internal_weight", "internal_count",
 )  # fmt: skip
+# Of categories or not, missing to the left or not, and three kinds of what is missing.
+_DECISIONS = 16
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf|nan)", re.ASCII)
 
 
@@ -161,8 +163,9 @@ def _check_nodes(fields: dict[str, str], number: int, nodes: int, features: int)
     try:
         children = [int(child) for side in ("left_child", "right_child") for child in fields[side].split()]
         splits = [int(feature) for feature in fields["split_feature"].split()]
+        decisions = [int(decision) for decision in fields["decision_type"].split()]
     except ValueError as error:
-        raise _damaged(f"tree {number} has a child or a feature that is no whole number") from error
+        raise _damaged(f"tree {number} has a child, a feature or a decision that is no whole number") from error
     if sorted(children) != [*range(-nodes - 1, 0), *range(1, nodes)]:
         raise _damaged(f"the nodes of tree {number} do not form a tree")
     parents = [place % nodes for place in range(2 * nodes)]
@@ -170,6 +173,8 @@ def _check_nodes(fields: dict[str, str], number: int, nodes: int, features: int)
         raise _damaged(f"the nodes of tree {number} form a circle")
     if not all(0 <= feature < features for feature in splits):
         raise _damaged(f"tree {number} splits on a feature that does not exist")
+    if not all(0 <= decision < _DECISIONS for decision in decisions):
+        raise _damaged(f"tree {number} decides in a way that does not exist")
 
 
 def _fields(block: str) -> dict[str, str]:

@@ -115,6 +115,14 @@ def test_what_is_out_of_place_is_named(ranker_text: bytes, old: bytes, new: byte
         Ranker.from_text(edited)
 
 
+@pytest.mark.parametrize("decision", [b"16", b"-1", b"9" * 30])
+def test_a_decision_that_does_not_exist_is_refused(ranker_text: bytes, decision: bytes) -> None:
+    other = re.sub(rb"decision_type=\d+", b"decision_type=" + decision, ranker_text, count=1)
+
+    with pytest.raises(BundleError, match="decides in a way"):
+        check_model_text(_with_sizes(other))
+
+
 def test_a_circle_of_nodes_is_refused(ranker_text: bytes) -> None:
     """Each child occurs once, yet nodes 1 and 2 are each other's: LightGBM would walk for ever."""
     turned = re.sub(rb"left_child=.*", b"left_child=-1 2 1", ranker_text, count=1)

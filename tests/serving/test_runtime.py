@@ -1,4 +1,4 @@
-"""How Python, gRPC and Polars run is settled before those are imported; each in a process that has not done so."""
+"""How Python, gRPC, Polars and LightGBM run is settled before they are imported; each in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from recsys.crew import usable_cores
 from serving.runtime import ENVIRONMENT
 
 _SETTLED = "from serving.runtime import settle; settle(); import grpc"
@@ -42,12 +43,23 @@ def test_what_is_settled_is_seen() -> None:
     assert said == "-event_engine_listener 0.0005\n"
 
 
-def test_polars_leaves_a_core_to_those_who_answer() -> None:
-    asked = "import os, polars; print(polars.thread_pool_size() - max(1, (os.cpu_count() or 1) // 2))"
+@pytest.mark.skipif(usable_cores() < 2, reason="there is one core to be had")
+def test_polars_leaves_cores_to_those_who_answer() -> None:
+    asked = "import polars; print(polars.thread_pool_size())"
 
-    assert ran(f"{_SETTLED}; {asked}") == "0\n"
-    if (os.cpu_count() or 1) > 1:  # the control
-        assert int(ran(asked)) > 0
+    assert int(ran(f"{_SETTLED}; {asked}")) == usable_cores() // 2
+    assert int(ran(asked)) == usable_cores()  # the control
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="there is one core to be had")
+def test_lightgbm_parses_on_one_core() -> None:
+    asked = (
+        "import lightgbm, threadpoolctl; "
+        "print(max(pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'openmp'))"
+    )
+
+    assert int(ran(f"{_SETTLED}; {asked}")) == 1
+    assert int(ran(asked)) == usable_cores()  # the control
 
 
 # Runs a command up to where it settles, and says which of those that are settled had been imported by then.
@@ -97,6 +109,8 @@ print(kept() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process occupies")
 def test_what_polars_has_freed_is_the_systems_again() -> None:
-    settled, not_settled = (float(ran(_CHURN.format(settled=settled))) for settled in (True, False))
+    settled, not_settled = (
+        float(ran(_CHURN.format(settled=settled), POLARS_MAX_THREADS="2")) for settled in (True, False)
+    )
 
     assert settled < not_settled / 2

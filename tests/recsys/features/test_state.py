@@ -193,6 +193,18 @@ def test_a_snapshot_gives_the_same_bits(catalog: Catalog, table: Callable[..., p
     assert _same(copy.histories(lists, 5, skips=True).rows, state.histories(lists, 5, skips=True).rows)
 
 
+@pytest.mark.parametrize("piece", [1, 64, 700])
+def test_a_snapshot_that_is_read_in_pieces_gives_the_same_bits(
+    catalog: Catalog, table: Callable[..., pl.DataFrame], monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    log = [("ann", 1.0, ["tea", "pot"], ["tea"]), ("bob", 2.0, ["saw", "tea"], ["saw", "tea"])]
+    state = FeatureState.build(catalog, table(log))
+
+    monkeypatch.setattr(snapshot, "_PIECE", piece)
+
+    assert FeatureState.from_bytes(state.to_bytes(), catalog).to_bytes() == state.to_bytes()
+
+
 def test_while_a_snapshot_is_copied_learning_waits_and_asking_does_not(
     catalog: Catalog, ask: Callable[..., Lists], monkeypatch: pytest.MonkeyPatch
 ) -> None:
